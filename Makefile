@@ -1,0 +1,48 @@
+# Platen. `make` lists the targets.
+
+GO        ?= go
+CACHE     := .cache
+VERSITYGW := $(CACHE)/bin/versitygw
+
+.PHONY: help run build test test/race generate format lint tools packages
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Install what is missing, build, and start the server
+	@scripts/install-packages run
+	@$(MAKE) --no-print-directory build
+	@exec bin/platen serve
+
+build: ## Build bin/platen
+	@scripts/check-go
+	$(GO) build -trimpath -o bin/platen ./cmd/platen
+
+test: ## Install what is missing and run all tests
+	@scripts/install-packages run test
+	@scripts/check-go
+	@$(MAKE) --no-print-directory $(VERSITYGW)
+	PLATEN_TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) $(GO) test -timeout 15m ./...
+
+test/race: ## The tests of what runs concurrently, under the race detector
+	PLATEN_TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) $(GO) test -race -timeout 20m ./delivery/... ./egress ./feed ./keyring ./pipeline ./resolvers ./server ./storage/...
+
+generate: ## Write the generated code anew from schema.graphqls
+	$(GO) generate ./graph
+
+format: ## Format the sources
+	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go' ':!graph/*')
+
+lint: ## Check format, vet, staticcheck, generated code and modules
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted: run `make format`'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@$(MAKE) --no-print-directory generate
+	@git diff --exit-code -- graph || { echo 'graph/ is not what schema.graphqls generates: commit what `make generate` wrote'; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+# An S3 server with AWS's permissions, for the tests; built once, some minutes.
+$(VERSITYGW):
+	@echo 'building versitygw, an S3 server for the tests (once)'
+	GOBIN=$(CURDIR)/$(CACHE)/bin $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0

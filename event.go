@@ -1,0 +1,28 @@
+package platen
+
+import "time"
+
+// Event is one committed change of a document or of one of its actions. It shows
+// the document, with all its actions, as that change left it.
+type Event struct {
+	Cursor     Cursor
+	AccountID  string
+	DocumentID string
+	ActionID   string // "" when the document itself changed
+	Test       bool
+	At         time.Time
+	Submission *Submission // with its actions; without its content and data
+}
+
+// Cursor is a position in the account's history: the transaction that wrote an
+// event, and the event within it. Events are read in this order, which is the
+// order in which they become visible.
+type Cursor struct {
+	XID uint64 // of PostgreSQL (xid8)
+	ID  int64
+}
+
+// After tells whether c lies later than other.
+func (c Cursor) After(other Cursor) bool {
+	return c.XID > other.XID || c.XID == other.XID && c.ID > other.ID
+}

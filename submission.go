@@ -1,0 +1,120 @@
+package platen
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// DocumentState is where a document is on its way (R3.2).
+type DocumentState string
+
+// The states: PENDING, then one of the others, for good.
+const (
+	DocumentPending     DocumentState = "PENDING"
+	DocumentProcessed   DocumentState = "PROCESSED"
+	DocumentInvalidData DocumentState = "INVALID_DATA"
+	DocumentFailed      DocumentState = "FAILED"
+)
+
+// DocumentFile is the finished file as it was stored.
+type DocumentFile struct {
+	ContentType string `json:"contentType"`
+	ByteSize    int64  `json:"byteSize"`
+	PageCount   int    `json:"pageCount"`
+	SHA256      string `json:"sha256"`  // hex
+	BlobKey     string `json:"blobKey"` // where Platen's own copy is; never shown
+}
+
+// Submission is one rendering, of a template with data or of HTML.
+type Submission struct {
+	AccountID string        `json:"accountId"`
+	ID        string        `json:"id"`
+	State     DocumentState `json:"state"`
+	Test      bool          `json:"test"`
+
+	// Of a template: its version, as it was used.
+	TemplateID            string `json:"templateId,omitempty"`
+	TemplateVersionID     string `json:"templateVersionId,omitempty"`
+	TemplateVersionNumber int    `json:"templateVersionNumber,omitempty"`
+	TemplateName          string `json:"templateName,omitempty"`
+
+	// Content is what is rendered: a copy of the version's, with the submission's
+	// own page settings over it, or what was sent as HTML. It is kept with the
+	// data, apart from the record, and is nil in events and lists.
+	Content  *TemplateContent `json:"-"`
+	Data     json.RawMessage  `json:"-"`
+	Metadata json.RawMessage  `json:"metadata"` // an object
+
+	File             *DocumentFile `json:"file,omitempty"`
+	Failure          *Failure      `json:"failure,omitempty"`
+	CreatedAt        time.Time     `json:"createdAt"`
+	ProcessedAt      *time.Time    `json:"processedAt,omitempty"`
+	ProcessingTimeMS *int          `json:"processingTimeMs,omitempty"`
+
+	// PendingActions counts the actions that are still PENDING.
+	PendingActions int `json:"pendingActions"`
+	// Revision grows with every change of the document's own fields.
+	Revision int `json:"revision"`
+	// Changes grows with every change of the document or of one of its actions: it
+	// puts all that a subscriber can see of the document into one order.
+	Changes int `json:"changes"`
+
+	Actions []*Action `json:"actions,omitempty"`
+}
+
+// Final tells whether nothing more happens to the document by itself.
+func (s *Submission) Final() bool {
+	return s.State != DocumentPending && s.PendingActions == 0
+}
+
+// Environment is LIVE or TEST.
+func (s *Submission) Environment() Environment {
+	if s.Test {
+		return Test
+	}
+	return Live
+}
+
+// Validate says what is wrong with what a caller sent to be rendered.
+func (s *Submission) Validate() Errors {
+	var errs Errors
+	if s.Content != nil {
+		errs = append(errs, s.Content.Validate()...)
+	}
+	if len(s.Data) > MaxData {
+		errs.Add(CodeTooLarge, fmt.Sprintf("Data has at most %d bytes; this has %d.", MaxData, len(s.Data)), "data")
+	}
+	if len(s.Metadata) > MaxMetadata {
+		errs.Add(CodeTooLarge, fmt.Sprintf("Metadata has at most %d bytes; this has %d.", MaxMetadata, len(s.Metadata)), "metadata")
+	}
+	if trimmed := bytes.TrimSpace(s.Metadata); len(trimmed) > 0 && trimmed[0] != '{' {
+		errs.Add(CodeInvalid, "Metadata is a JSON object, such as {\"order\": \"4711\"}.", "metadata")
+	}
+	for name, value := range map[string]json.RawMessage{"data": s.Data, "metadata": s.Metadata} {
+		if containsNUL(value) {
+			errs.Add(CodeInvalid, "The character U+0000 is not allowed; remove it.", name)
+		}
+	}
+	return errs
+}
+
+// containsNUL finds \u0000 in a JSON text; an even number of backslashes before
+// the u is an escaped backslash and a harmless u0000.
+func containsNUL(value json.RawMessage) bool {
+	for rest := value; ; {
+		at := bytes.Index(rest, []byte(`u0000`))
+		if at < 0 {
+			return false
+		}
+		slashes := 0
+		for at-1-slashes >= 0 && rest[at-1-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 1 {
+			return true
+		}
+		rest = rest[at+5:]
+	}
+}
