@@ -1,0 +1,153 @@
+// Package pdf works on finished PDF files: it inspects them and marks them with
+// a watermark. The work is done by pdfcpu in sandbox workers, within limits of
+// time and memory, because a file may come from anyone.
+//
+// Programs that use it call sandbox.Main first of all.
+package pdf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"platen/sandbox"
+)
+
+const (
+	memoryLimit = 1 << 30
+	timeLimit   = 60 * time.Second
+	sizeLimit   = 256 << 20 // bytes of a file
+)
+
+// Kind says why a file cannot be worked on.
+type Kind string
+
+const (
+	Damaged   Kind = "DAMAGED"   // not a PDF, or broken beyond what readers repair
+	Encrypted Kind = "ENCRYPTED" // protected, with or without a password to open it
+	Limit     Kind = "LIMIT"     // too large, or needs too much time or memory
+)
+
+// Error is what is wrong with a file, told to the people who sent it.
+type Error struct {
+	Kind    Kind
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Info is what is known about a file.
+type Info struct {
+	Pages int
+}
+
+// Options describe a Tool.
+type Options struct {
+	Workers int          // calls that run at once; each keeps a process
+	UID     uint32       // user of the workers when we are root; 0 keeps ours
+	Log     *slog.Logger // nil logs nothing
+}
+
+// Tool works on PDFs. It is safe for concurrent use.
+type Tool struct {
+	pool *sandbox.Pool
+	log  *slog.Logger
+}
+
+// New starts the workers.
+func New(o Options) (*Tool, error) { return start(o, memoryLimit) }
+
+func start(o Options, memory uint64) (*Tool, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	pool, err := sandbox.NewPool(sandbox.Options{
+		Function: workerFunction,
+		Workers:  o.Workers,
+		UID:      o.UID,
+		Log:      o.Log,
+		Limits: sandbox.Limits{
+			Memory: memory, CPU: timeLimit, Wall: timeLimit,
+			Input: sizeLimit + 1<<10, Output: sizeLimit + 1<<20,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Tool{pool, o.Log}, nil
+}
+
+// Close ends all workers and the calls that they serve.
+func (t *Tool) Close() error { return t.pool.Close() }
+
+// Inspect reads the whole file and tells about it. A file that cannot be worked
+// on is an *Error; other errors are those of ctx and of the machine.
+func (t *Tool) Inspect(ctx context.Context, file []byte) (Info, error) {
+	answer, err := t.call(ctx, request{operation: inspect, file: file})
+	return answer.Info, err
+}
+
+// Watermark writes text across each page from corner to corner, above all of
+// its content: grey and translucent, with a light edge that shows on dark
+// grounds. Text, links, tags, page sizes and document information of the file
+// are kept, except its producer and its dates, which pdfcpu writes anew. text
+// has up to 60 characters of Latin-1. Errors are those of Inspect.
+func (t *Tool) Watermark(ctx context.Context, file []byte, text string) ([]byte, Info, error) {
+	encoded, err := encodeText(text)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	answer, err := t.call(ctx, request{operation: watermark, text: encoded, file: file})
+	return answer.file, answer.Info, err
+}
+
+func encodeText(text string) ([]byte, error) {
+	var encoded []byte
+	for _, r := range text {
+		if r < 0x20 || 0x7e < r && r < 0xa0 || r > 0xff {
+			return nil, fmt.Errorf("pdf: a watermark cannot hold %q", r)
+		}
+		encoded = append(encoded, byte(r))
+	}
+	if len(encoded) == 0 || len(encoded) > 60 {
+		return nil, errors.New("pdf: a watermark has 1 to 60 characters")
+	}
+	return encoded, nil
+}
+
+func (t *Tool) call(ctx context.Context, r request) (response, error) {
+	out, err := t.pool.Call(ctx, r.encode())
+	var limit *sandbox.LimitError
+	var function *sandbox.FunctionError
+	switch {
+	case errors.As(err, &limit):
+		return response{}, &Error{Limit, limitMessage(limit.Limit)}
+	case errors.As(err, &function):
+		// The library stumbled over the file. Its words are not for users.
+		t.log.InfoContext(ctx, "pdf: a file could not be worked on", "error", function)
+		return response{}, &Error{Damaged, damaged}
+	case err != nil:
+		return response{}, err
+	}
+	answer, err := decodeResponse(out)
+	if err != nil {
+		return response{}, fmt.Errorf("pdf: answer of a worker: %w", err)
+	}
+	if answer.Error != nil {
+		return response{}, answer.Error
+	}
+	return answer, nil
+}
+
+func limitMessage(limit string) string {
+	switch limit {
+	case "memory":
+		return "the PDF needs more memory than it may use"
+	case "input", "output":
+		return fmt.Sprintf("the PDF is larger than %d MB", sizeLimit>>20)
+	default:
+		return fmt.Sprintf("the PDF needs more than %v of work", timeLimit)
+	}
+}
