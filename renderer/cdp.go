@@ -1,0 +1,210 @@
+package renderer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-rod/rod/lib/cdp"
+	"github.com/go-rod/rod/lib/proto"
+)
+
+const (
+	// maxSent is what Chromium takes in one message; a larger one ends the connection.
+	maxSent = 100 << 20
+	// maxReceived holds the largest PDF in base64.
+	maxReceived = maxPDF/3*4 + 1<<10
+	// sendTimeout is how long Chromium may leave a message in the pipe.
+	sendTimeout = 10 * time.Second
+)
+
+var (
+	errSentTooLarge     = errors.New("the message is larger than the browser takes")
+	errReceivedTooLarge = errors.New("the browser's answer is too large")
+)
+
+type response struct {
+	result json.RawMessage
+	err    error
+}
+
+// connection is the DevTools protocol over a pair of pipes: JSON messages, each
+// ended by a zero byte. Calls to a target that is gone are never answered, so
+// whoever calls must have a context that ends with the target.
+type connection struct {
+	in      *bufio.Reader
+	out     *os.File
+	largest int // message that is read
+
+	sending sync.Mutex
+
+	mu       sync.Mutex
+	last     int
+	pending  map[int]chan response
+	handlers map[proto.TargetSessionID]func(method string, params json.RawMessage)
+}
+
+func newConnection(in, out *os.File) *connection {
+	return &connection{
+		in: bufio.NewReaderSize(in, 1<<16), out: out, largest: maxReceived,
+		pending:  map[int]chan response{},
+		handlers: map[proto.TargetSessionID]func(string, json.RawMessage){},
+	}
+}
+
+// handle sets who gets the events of a session; nil: nobody. The handler must
+// not block, since every session waits for it.
+func (c *connection) handle(session proto.TargetSessionID, handler func(method string, params json.RawMessage)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if handler == nil {
+		delete(c.handlers, session)
+		return
+	}
+	c.handlers[session] = handler
+}
+
+// read passes messages on until the pipe ends.
+func (c *connection) read() {
+	for {
+		message, tooLarge, err := c.next()
+		if err != nil {
+			return
+		}
+		if tooLarge {
+			// Only the beginning is there, and answers begin with their id.
+			var id int
+			digits, _, _ := bytes.Cut(bytes.TrimPrefix(message, []byte(`{"id":`)), []byte(","))
+			if json.Unmarshal(digits, &id) == nil {
+				c.answer(id, response{err: errReceivedTooLarge})
+			}
+			continue
+		}
+		var m struct {
+			cdp.Response
+			SessionID proto.TargetSessionID `json:"sessionId"`
+			Method    string                `json:"method"`
+			Params    json.RawMessage       `json:"params"`
+		}
+		if json.Unmarshal(message, &m) != nil {
+			continue
+		}
+		if m.Method == "" {
+			answer := response{result: m.Result}
+			if m.Error != nil {
+				answer.err = m.Error
+			}
+			c.answer(m.ID, answer)
+			continue
+		}
+		c.mu.Lock()
+		handler := c.handlers[m.SessionID]
+		c.mu.Unlock()
+		if handler != nil {
+			handler(m.Method, m.Params)
+		}
+	}
+}
+
+// next reads one message; of one that is too large, only the beginning.
+func (c *connection) next() (message []byte, tooLarge bool, err error) {
+	for {
+		part, err := c.in.ReadSlice(0)
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, false, err
+		}
+		if len(message)+len(part) > c.largest {
+			tooLarge = true
+			message = message[:min(len(message), 100)]
+		}
+		if !tooLarge {
+			message = append(message, part...)
+		}
+		if err == nil {
+			return bytes.TrimSuffix(message, []byte{0}), tooLarge, nil
+		}
+	}
+}
+
+func (c *connection) answer(id int, r response) {
+	c.mu.Lock()
+	waiting := c.pending[id]
+	delete(c.pending, id)
+	c.mu.Unlock()
+	if waiting != nil {
+		waiting <- r
+	}
+}
+
+// call sends a request and waits for the answer. The error is ctx's cause, a
+// *cdp.Error, errSentTooLarge, errReceivedTooLarge or errBrowserGone.
+func (c *connection) call(ctx context.Context, session proto.TargetSessionID, method string, params any) (json.RawMessage, error) {
+	answered := make(chan response, 1)
+	c.mu.Lock()
+	c.last++
+	id := c.last
+	c.pending[id] = answered
+	c.mu.Unlock()
+	err := c.send(cdp.Request{ID: id, SessionID: string(session), Method: method, Params: params})
+	if err == nil {
+		select {
+		case r := <-answered:
+			return r.result, r.err
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	c.mu.Lock()
+	delete(c.pending, id)
+	c.mu.Unlock()
+	return nil, err
+}
+
+func (c *connection) send(request cdp.Request) error {
+	var message bytes.Buffer
+	encoder := json.NewEncoder(&message)
+	encoder.SetEscapeHTML(false) // six bytes for every angle bracket of the markup
+	if err := encoder.Encode(request); err != nil {
+		return err
+	}
+	message.WriteByte(0)
+	if message.Len() > maxSent {
+		return errSentTooLarge
+	}
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	_ = c.out.SetWriteDeadline(time.Now().Add(sendTimeout))
+	if _, err := c.out.Write(message.Bytes()); err != nil {
+		// Half a message may be in the pipe, so nothing can follow it. Chromium ends
+		// when the pipe does.
+		_ = c.out.Close()
+		return errBrowserGone
+	}
+	return nil
+}
+
+// session makes rod's typed requests usable: it is one target, or with no id the
+// browser, under one context.
+type session struct {
+	*connection
+	ctx context.Context
+	id  proto.TargetSessionID
+}
+
+func (s session) Call(ctx context.Context, id, method string, params any) ([]byte, error) {
+	return s.call(ctx, proto.TargetSessionID(id), method, params)
+}
+func (s session) GetSessionID() proto.TargetSessionID { return s.id }
+func (s session) GetContext() context.Context         { return s.ctx }
+
+// within is ctx that also ends, with the same cause, when life does.
+func within(ctx, life context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
+	return ctx, func() { stop(); cancel(nil) }
+}

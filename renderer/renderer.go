@@ -1,0 +1,434 @@
+package renderer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"platen"
+	"platen/egress"
+)
+
+// Options of a Renderer.
+type Options struct {
+	// Executable is the Chromium to run; "": what Find finds.
+	Executable string
+	// Proxy is the only way out of the pages. Required.
+	Proxy *egress.Proxy
+	// UID is the unprivileged user, and group, that Chromium runs as. Required as
+	// root, since Chromium's sandbox refuses to run as root; ignored otherwise. The
+	// user needs no entry in /etc/passwd.
+	UID uint32
+	// TempDir is where Chromium gets a folder of its own, which the user must be
+	// able to reach; "": the system's folder for such.
+	TempDir string
+	// Concurrency is how many pages render at once; 0: two per core.
+	Concurrency int
+	// Log gets a line for each browser that starts or ends; nil: none.
+	Log *slog.Logger
+}
+
+const (
+	startTimeout = 20 * time.Second
+	// maxIdle idle pages are kept, each at about 25 MB.
+	maxIdle     = 16
+	maxIdleTime = time.Minute
+	// blankAfter is when the document of an idle page is taken away: its animations
+	// would go on using the processor.
+	blankAfter = 2 * time.Second
+	// A page and a browser are used this often, against what slowly grows in them.
+	maxPageUses    = 500
+	maxBrowserUses = 10_000
+)
+
+var errClosed = errors.New("the renderer is closed")
+
+// Renderer makes PDFs. It is safe for concurrent use.
+type Renderer struct {
+	options Options
+	turns   chan struct{}
+	// browserUses is how many renders a browser is good for.
+	browserUses int
+	// life ends with Close.
+	life       context.Context
+	end        context.CancelFunc
+	background sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	current  *browser
+	starting *start
+	idle     []*page
+}
+
+// start is a browser in the making, for whoever waits for it.
+type start struct {
+	done    chan struct{}
+	browser *browser
+	err     error
+}
+
+// New starts the browser. The error says what to do if it cannot start.
+func New(o Options) (*Renderer, error) {
+	if o.Proxy == nil {
+		return nil, errors.New("renderer: Options.Proxy is required")
+	}
+	if os.Getuid() == 0 && o.UID == 0 {
+		return nil, errors.New("renderer: Options.UID is required as root: Chromium runs as an unprivileged user, to keep its sandbox")
+	}
+	if o.Executable == "" {
+		path, err := Find()
+		if err != nil {
+			return nil, err
+		}
+		o.Executable = path
+	}
+	if o.Concurrency == 0 {
+		o.Concurrency = 2 * runtime.GOMAXPROCS(0)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Renderer{options: o, turns: make(chan struct{}, o.Concurrency), browserUses: maxBrowserUses}
+	r.life, r.end = context.WithCancel(context.Background())
+	if _, err := r.alive(r.life); err != nil {
+		r.Close()
+		return nil, err
+	}
+	r.background.Go(r.tend)
+	return r, nil
+}
+
+// Page is a document to make.
+type Page struct {
+	// Account is whose document it is. Nothing of one account's pages is ever seen
+	// by another's.
+	Account string
+	// HTML and CSS are the document. Addresses in them must be absolute.
+	HTML, CSS string
+	// HeaderHTML and FooterHTML stand in the top and bottom margin of each page;
+	// "": nothing. Elements of the classes pageNumber, totalPages, date and title are
+	// filled in. They have no scripts, and images only as data: addresses.
+	HeaderHTML, FooterHTML string
+	Settings               platen.PageSettings
+	// Title is the PDF's title if the HTML has none.
+	Title string
+}
+
+// Result is a document.
+type Result struct {
+	PDF      []byte
+	Duration time.Duration // without the waiting for one's turn
+}
+
+// Render makes the document of a page. It waits for its turn as long as ctx
+// allows; from then on the timeout of the page settings counts as well. The error
+// is a *platen.Failure, or ctx's if the caller gave up.
+func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
+	parameters, err := printParameters(p)
+	if err != nil {
+		return nil, renderFailure(platen.FailureRenderFailed, false, "The page cannot be printed: "+err.Error()+".", nil)
+	}
+	if len(p.HTML)+len(p.CSS) > maxSent {
+		return nil, failureOf(errSentTooLarge)
+	}
+	select {
+	case r.turns <- struct{}{}:
+		defer func() { <-r.turns }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-r.life.Done():
+		return nil, failureOf(errClosed)
+	}
+	started := time.Now()
+	j := &job{markup: newMarkup(p.HTML, p.CSS, p.Title), media: mediaType(p.Settings.Media), print: parameters, proxy: r.options.Proxy}
+	limited, cancel := context.WithTimeout(ctx, time.Duration(p.Settings.Timeout)*time.Second)
+	defer cancel()
+	var pdf []byte
+	var loading []string
+	for range 2 {
+		pdf, loading, err = r.try(limited, p.Account, j)
+		if !errors.Is(err, errBrowserGone) {
+			break // only a browser that died is worth a second try
+		}
+	}
+	switch {
+	case err == nil && len(pdf) > maxPDF:
+		return nil, failureOf(errReceivedTooLarge)
+	case err == nil:
+		return &Result{PDF: pdf, Duration: time.Since(started)}, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case limited.Err() != nil && errors.Is(err, limited.Err()):
+		return nil, timeoutFailure(p.Settings.Timeout, j.step, loading)
+	}
+	r.options.Log.Debug("render failed", "error", err)
+	return nil, failureOf(err)
+}
+
+// try renders once, on a page of the account. loading is what a document that
+// failed was still waiting for.
+func (r *Renderer) try(ctx context.Context, account string, j *job) (pdf []byte, loading []string, err error) {
+	j.step = "starting the browser"
+	p, err := r.take(ctx, owner{account: account, scripts: j.scripts})
+	if err != nil {
+		return nil, nil, err
+	}
+	pdf, err = p.render(ctx, j)
+	if err != nil {
+		loading = p.assets.loading()
+	}
+	r.release(p, j, err == nil)
+	return pdf, loading, err
+}
+
+// take finds an idle page of the owner, or makes one.
+func (r *Renderer) take(ctx context.Context, o owner) (*page, error) {
+	r.mu.Lock()
+	r.renew()
+	for i := len(r.idle) - 1; i >= 0; i-- {
+		if p := r.idle[i]; p.owner == o && p.life.Err() == nil {
+			r.idle = append(r.idle[:i], r.idle[i+1:]...)
+			p.browser.uses++
+			r.mu.Unlock()
+			return p, nil
+		}
+	}
+	r.mu.Unlock()
+	b, err := r.alive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	b.uses++
+	b.live++
+	r.mu.Unlock()
+	p, err := newPage(ctx, b, o)
+	if err != nil {
+		r.gone(b)
+	}
+	return p, err
+}
+
+// release gives a page back. Only one that did well and left nothing to doubt is
+// kept, and one whose document can act by itself is emptied first.
+func (r *Renderer) release(p *page, j *job, well bool) {
+	p.since = time.Now()
+	if !well || p.doubt.Load() || p.uses >= maxPageUses {
+		r.drop(p)
+		return
+	}
+	if j.scripts || j.refreshes {
+		r.inBackground(func() { r.clean(p) })
+		return
+	}
+	r.keep(p)
+}
+
+// clean empties a page and keeps it.
+func (r *Renderer) clean(p *page) {
+	if err := p.reset(); err != nil {
+		r.drop(p)
+		return
+	}
+	r.keep(p)
+}
+
+// keep makes a page idle; the one that has been so the longest may have to go for it.
+func (r *Renderer) keep(p *page) {
+	var over *page
+	r.mu.Lock()
+	if p.browser.retired || r.closed {
+		over = p
+	} else {
+		r.idle = append(r.idle, p)
+		if len(r.idle) > maxIdle {
+			over = slices.MinFunc(r.idle, func(x, y *page) int { return x.since.Compare(y.since) })
+			r.idle = slices.DeleteFunc(r.idle, func(p *page) bool { return p == over })
+		}
+	}
+	r.mu.Unlock()
+	if over != nil {
+		r.drop(over)
+	}
+}
+
+// drop disposes of a page, behind the caller's back.
+func (r *Renderer) drop(p *page) {
+	r.inBackground(func() {
+		p.dispose()
+		r.gone(p.browser)
+	})
+}
+
+// gone counts a page out of its browser, which ends with its last page if a
+// newer browser has taken its place.
+func (r *Renderer) gone(b *browser) {
+	r.mu.Lock()
+	b.live--
+	last := b.retired && b.live == 0
+	r.mu.Unlock()
+	if last {
+		b.kill()
+	}
+}
+
+// inBackground runs f unless the renderer is closed, when the browser's end
+// does all that is left to do.
+func (r *Renderer) inBackground(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.background.Go(f)
+	}
+}
+
+// tend looks after idle pages until the renderer is closed.
+func (r *Renderer) tend() {
+	tick := time.NewTicker(blankAfter / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-r.life.Done():
+			return
+		}
+		var old, dirty, kept []*page
+		r.mu.Lock()
+		for _, p := range r.idle {
+			switch idle := time.Since(p.since); {
+			case idle > maxIdleTime || p.life.Err() != nil:
+				old = append(old, p)
+			case idle > blankAfter && !p.blank:
+				dirty = append(dirty, p)
+			default:
+				kept = append(kept, p)
+			}
+		}
+		r.idle = kept
+		r.mu.Unlock()
+		for _, p := range old {
+			r.drop(p)
+		}
+		for _, p := range dirty {
+			r.inBackground(func() { r.clean(p) })
+		}
+	}
+}
+
+// alive is a browser that works.
+func (r *Renderer) alive(ctx context.Context) (*browser, error) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, errClosed
+	}
+	r.renew()
+	current, s := r.current, r.starting
+	r.mu.Unlock()
+	if current != nil && current.life.Err() == nil {
+		return current, nil
+	}
+	select {
+	case <-s.done:
+		return s.browser, s.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// renew begins to start a browser if there is none, or the present one has been
+// used long enough. The lock must be held.
+func (r *Renderer) renew() {
+	needed := r.current == nil || r.current.life.Err() != nil || r.current.uses >= r.browserUses
+	if needed && r.starting == nil && !r.closed {
+		s := &start{done: make(chan struct{})}
+		r.starting = s
+		r.background.Go(func() { r.start(s) })
+	}
+}
+
+// start starts a browser and lets it take the place of the present one.
+func (r *Renderer) start(s *start) {
+	defer close(s.done)
+	ctx, cancel := context.WithTimeout(r.life, startTimeout)
+	defer cancel()
+	b, err := startBrowser(ctx, r.options)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.starting = nil
+	if err != nil {
+		s.err = err
+		r.options.Log.Error("Chromium does not start", "error", err)
+		return
+	}
+	r.options.Log.Info("Chromium started", "pid", b.command.Process.Pid)
+	old := r.current
+	s.browser, r.current = b, b
+	r.background.Go(func() {
+		select {
+		case <-b.life.Done():
+		case <-r.life.Done():
+			b.kill()
+		}
+		<-b.exited
+		if r.life.Err() == nil {
+			r.options.Log.Warn("Chromium ended", "pid", b.command.Process.Pid, "stderr", b.stderr.String())
+		}
+	})
+	if old != nil {
+		r.retire(old)
+	}
+}
+
+// retire lets a browser end with its last page. The lock must be held.
+func (r *Renderer) retire(b *browser) {
+	b.retired = true
+	var kept []*page
+	for _, p := range r.idle {
+		if p.browser != b {
+			kept = append(kept, p)
+			continue
+		}
+		r.background.Go(func() {
+			p.dispose()
+			r.gone(b)
+		})
+	}
+	r.idle = kept
+	if b.live == 0 {
+		b.kill()
+	}
+}
+
+// Healthy tells whether the browser answers; it starts one if there is none.
+func (r *Renderer) Healthy(ctx context.Context) error {
+	b, err := r.alive(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := within(ctx, b.life)
+	defer cancel()
+	if _, err := b.call(ctx, "", "Browser.getVersion", nil); err != nil {
+		return fmt.Errorf("Chromium does not answer: %w", err)
+	}
+	return nil
+}
+
+// Close ends the browser at once, and renders with it. When it returns, no
+// process and no file is left.
+func (r *Renderer) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.idle = nil
+	r.mu.Unlock()
+	r.end()
+	r.background.Wait()
+	return nil
+}
