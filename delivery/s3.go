@@ -1,0 +1,334 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"platen"
+	"platen/egress"
+)
+
+// MaxObject is the largest object that one PutObject may make, in bytes
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html).
+const MaxObject = 5 << 30
+
+const (
+	// attempts is how often one Put sends the object when the storage is unwell:
+	// enough for a hiccup. What lasts longer is for the job's own schedule, which
+	// holds no worker while it waits.
+	attempts = 3
+	// maxAnswer is how much of an answer is read: an error is a few hundred bytes,
+	// and the endpoint is the customer's choice, so it could be endless.
+	maxAnswer = 64 << 10
+)
+
+// S3Options say how an S3 reaches storages.
+type S3Options struct {
+	Guard *egress.Guard // decides which endpoints may be reached
+	// RootCAs are trusted for https endpoints; nil: the system's.
+	RootCAs *x509.CertPool
+	// AnswerTimeout bounds the wait for an answer once all is sent, and each wait for
+	// the storage to take more bytes; 0: one minute.
+	AnswerTimeout time.Duration
+	// MaxPause is the longest pause before an object is sent again; 0: two seconds.
+	MaxPause time.Duration
+}
+
+// S3 uploads objects into customers' buckets. It is safe for concurrent use; its
+// connections are shared by all integrations, nothing else is.
+type S3 struct {
+	http     *http.Client
+	maxPause time.Duration
+}
+
+// NewS3 makes an S3.
+func NewS3(o S3Options) *S3 {
+	if o.AnswerTimeout == 0 {
+		o.AnswerTimeout = time.Minute
+	}
+	if o.MaxPause == 0 {
+		o.MaxPause = 2 * time.Second
+	}
+	transport := o.Guard.Transport()
+	transport.TLSClientConfig.RootCAs = o.RootCAs
+	transport.ResponseHeaderTimeout = o.AnswerTimeout
+	transport.WriteBufferSize = 64 << 10
+	// S3 speaks HTTP/1.1. Where a proxy would speak HTTP/2, all uploads to it would
+	// share one connection, and the slowest would hold up the rest.
+	transport.ForceAttemptHTTP2 = false
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &steadyConn{conn, o.AnswerTimeout}, nil
+	}
+	return &S3{maxPause: o.MaxPause, http: &http.Client{
+		Transport: transport,
+		// A redirect would turn the PUT into a GET, or carry the document to a host
+		// that nobody named.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Close gives up idle connections.
+func (s *S3) Close() { s.http.CloseIdleConnections() }
+
+// steadyConn fails a write that the other side does not take in time: no timeout of
+// http.Transport covers the sending of a body.
+type steadyConn struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (c *steadyConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// Target is a bucket, and the keys with which to write into it.
+type Target struct {
+	AccessKeyID     string
+	SecretAccessKey string
+	Region          string
+	Bucket          string
+	Endpoint        string // "": AWS
+	ForcePathStyle  bool   // the bucket in the path instead of in the host name
+}
+
+// Object is what is uploaded.
+type Object struct {
+	Body        io.ReadSeeker // read twice at least, from its start
+	Size        int64         // bytes
+	SHA256      string        // hex; what is read must have it
+	ContentType string
+	Key         string
+	Filename    string // under which browsers save the object; "" leaves it to the key
+}
+
+// Destination is the name of an object for people, such as s3://bucket/key.
+func Destination(t Target, key string) string { return "s3://" + t.Bucket + "/" + key }
+
+// Put uploads the object with one PutObject and no other call (R5.2, R5.8), and
+// returns what the bucket acknowledged. A few bytes of the object are in memory at
+// a time. Transient faults are tried again at once, some seconds long.
+//
+// The error is a *platen.Failure of the stage DELIVER, or ctx's own when the
+// caller canceled; a deadline that passes is a failure of the storage.
+func (s *S3) Put(ctx context.Context, t Target, o Object) (*platen.UploadReceipt, error) {
+	if o.Size > MaxObject {
+		return nil, fail(platen.FailureFileTooLarge, false, fmt.Sprintf(
+			"The file has %d bytes; S3 takes at most %d (5 GB) in one upload. It was not sent. Make the document smaller, or download it from Platen.", o.Size, int64(MaxObject)))
+	}
+	body := &ownCopy{ctx: ctx, ReadSeeker: o.Body}
+	contentMD5, err := body.verify(o)
+	if err != nil {
+		if ctx.Err() == context.Canceled {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	call := &exchange{http: s.http, target: t, key: o.Key, body: body}
+	out, err := s.client(t, call).PutObject(ctx, &s3.PutObjectInput{
+		Bucket:             &t.Bucket,
+		Key:                &o.Key,
+		Body:               body,
+		ContentLength:      &o.Size,
+		ContentMD5:         &contentMD5,
+		ContentType:        optional(o.ContentType),
+		ContentDisposition: optional(disposition(o.Filename)),
+	})
+	switch {
+	case ctx.Err() == context.Canceled && err != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, call.classify(err)
+	case aws.ToString(out.ETag) == "":
+		return nil, call.classify(nil)
+	}
+	return &platen.UploadReceipt{
+		Bucket:     t.Bucket,
+		Region:     t.Region,
+		Key:        o.Key,
+		URL:        call.url,
+		ETag:       strings.Trim(*out.ETag, `"`),
+		VersionID:  aws.ToString(out.VersionId),
+		ByteSize:   o.Size,
+		SHA256:     o.SHA256,
+		UploadedAt: time.Now().UTC(),
+	}, nil
+}
+
+// client makes the client of one call. It costs some 20 microseconds, and shares
+// no retry quota, clock correction or credentials with other integrations.
+func (s *S3) client(t Target, call *exchange) *s3.Client {
+	options := s3.Options{
+		Region:       t.Region,
+		UsePathStyle: t.ForcePathStyle,
+		Credentials:  credentials.NewStaticCredentialsProvider(t.AccessKeyID, t.SecretAccessKey, ""),
+		HTTPClient:   call,
+		AppID:        "platen",
+		// The SDK's own checksums come in a form that older servers take for a part of
+		// the object or refuse; Content-MD5 protects the bytes everywhere.
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+		// For a directory bucket the SDK would call CreateSession first.
+		DisableS3ExpressSessionAuth: aws.Bool(true),
+		HTTPSignerV4: portableSigner{v4.NewSigner(func(o *v4.SignerOptions) {
+			o.DisableURIPathEscaping = true // S3 signs the path as it is sent
+		})},
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = attempts
+			o.MaxBackoff = s.maxPause
+			o.RateLimiter = ratelimit.None
+			o.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+				failure := call.classify(err)
+				// A storage that does not answer keeps a worker busy long enough once.
+				return aws.BoolTernary(failure.Retryable && failure.Code != platen.FailureTimeout)
+			})}
+		}),
+	}
+	if t.Endpoint != "" {
+		options.BaseEndpoint = &t.Endpoint
+	}
+	return s3.New(options)
+}
+
+// portableSigner leaves Accept-Encoding out of the signature: proxies, that of
+// Google Cloud Storage among them, change it on the way
+// (https://github.com/aws/aws-sdk-go-v2/issues/1816).
+type portableSigner struct{ *v4.Signer }
+
+func (s portableSigner) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, payloadHash, service, region string, at time.Time, o ...func(*v4.SignerOptions)) error {
+	const name = "Accept-Encoding"
+	values, set := r.Header[name]
+	delete(r.Header, name)
+	err := s.Signer.SignHTTP(ctx, c, r, payloadHash, service, region, at, o...)
+	if set {
+		r.Header[name] = values
+	}
+	return err
+}
+
+// exchange is the HTTP client of one call. It keeps what the storage answered last,
+// as the SDK drops most of it and would read an endless answer to its end.
+type exchange struct {
+	http   *http.Client
+	target Target
+	key    string
+	body   *ownCopy
+
+	url    string // of the latest request, without its query
+	answer *answer
+}
+
+// Do sends one attempt.
+func (e *exchange) Do(r *http.Request) (*http.Response, error) {
+	address := *r.URL
+	address.RawQuery = ""
+	e.url, e.answer = address.String(), nil
+	e.body.failed.Store(false)
+	response, err := e.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer)) // the status counts, even if the text is cut off
+	response.Body = io.NopCloser(bytes.NewReader(text))
+	e.answer = readAnswer(response, text)
+	return response, nil
+}
+
+// ownCopy is Platen's copy of the document while it is read. It remembers that
+// reading failed, so that this is not mistaken for a fault of the storage.
+type ownCopy struct {
+	io.ReadSeeker
+	ctx    context.Context
+	failed atomic.Bool
+}
+
+func (c *ownCopy) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		c.failed.Store(true)
+	}
+	return n, err
+}
+
+func (c *ownCopy) Seek(offset int64, whence int) (int64, error) {
+	at, err := c.ReadSeeker.Seek(offset, whence)
+	if err != nil {
+		c.failed.Store(true)
+	}
+	return at, err
+}
+
+// verify reads the copy once: for its MD5, and to deliver nothing but what the
+// document's record says. It leaves the copy at its start.
+func (c *ownCopy) verify(o Object) (contentMD5 string, err error) {
+	md5Hash, sha := md5.New(), sha256.New()
+	if _, err := c.Seek(0, io.SeekStart); err != nil {
+		return "", unreadable()
+	}
+	size, err := io.Copy(io.MultiWriter(md5Hash, sha), struct{ io.Reader }{c})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "", fail(platen.FailureTimeout, true, "The time for the upload was over before Platen's own copy was read. It is tried again.")
+	}
+	if err != nil {
+		return "", unreadable()
+	}
+	if size != o.Size || !strings.EqualFold(hex.EncodeToString(sha.Sum(nil)), o.SHA256) {
+		return "", fail(platen.FailureStorage, false, "Platen's own copy of the document is not what was stored: it is damaged. It was not sent. Make the document again, and have the operator check Platen's storage.")
+	}
+	if _, err := c.Seek(0, io.SeekStart); err != nil {
+		return "", unreadable()
+	}
+	return base64.StdEncoding.EncodeToString(md5Hash.Sum(nil)), nil
+}
+
+func unreadable() *platen.Failure {
+	return fail(platen.FailureStorage, true, "Platen's own copy of the document could not be read. It is tried again.")
+}
+
+// disposition lets browsers show the object, and save it under a name
+// (https://datatracker.ietf.org/doc/html/rfc6266).
+func disposition(filename string) string {
+	if filename == "" {
+		return ""
+	}
+	return mime.FormatMediaType("inline", map[string]string{"filename": filename})
+}
+
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
