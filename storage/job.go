@@ -1,0 +1,56 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"platen/migrations"
+)
+
+const jobs = migrations.RiverSchema + ".river_job"
+
+// ErrFenced says that a job's attempt is no longer the one that counts: another
+// node has taken the job over, so what this one did must not be committed.
+var ErrFenced = errors.New("the job was taken over by another attempt")
+
+// Fence makes sure, until the end of the transaction, that attempt number attempt
+// of a job is still the one that runs. Otherwise it returns ErrFenced.
+func (t *Tx) Fence(ctx context.Context, jobID int64, attempt int) error {
+	var one int
+	err := t.tx.GetContext(ctx, &one, `select 1 from `+jobs+` where id = $1 and attempt = $2 and state = 'running' for update`, jobID, attempt)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrFenced
+	}
+	return err
+}
+
+// ReleaseRunningJobs makes all running jobs available again, and tells how many.
+// It is for the one node of an installation, before it begins to work: whatever
+// runs then is left over from a crash.
+func (d *DB) ReleaseRunningJobs(ctx context.Context) (int64, error) {
+	result, err := d.db.ExecContext(ctx, `update `+jobs+` set state = 'available', scheduled_at = now() where state = 'running'`)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// QueueDepth is how many jobs of a queue are in a state.
+type QueueDepth struct {
+	Queue, State string
+	Jobs         int
+}
+
+// QueueDepths counts the jobs that are not over.
+func (d *DB) QueueDepths(ctx context.Context) (depths []QueueDepth, err error) {
+	err = d.db.SelectContext(ctx, &depths, `select queue, state::text as state, count(*) as jobs from `+jobs+`
+		where state in ('available', 'running', 'retryable', 'scheduled') group by 1, 2 order by 1, 2`)
+	return depths, err
+}
+
+// BlobNamed tells whether a document names this blob as its copy.
+func (d *DB) BlobNamed(ctx context.Context, key string) (named bool, err error) {
+	err = d.db.GetContext(ctx, &named, `select exists (select 1 from submissions where blob_key = $1)`, key)
+	return named, err
+}

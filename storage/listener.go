@@ -1,0 +1,114 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// Notification is what PostgreSQL's NOTIFY sent.
+type Notification struct{ Channel, Payload string }
+
+// Listener is a connection that waits for notifications. When the connection is
+// lost, Wait says so, and notifications may have been missed: the caller opens
+// another one and looks for itself. Its methods may be called concurrently.
+type Listener struct {
+	listener *pq.Listener
+	lost     chan error
+	closing  sync.Once
+}
+
+// Listen opens a connection that listens on these channels.
+func (d *DB) Listen(ctx context.Context, channels ...string) (*Listener, error) {
+	up, lost := make(chan error, 1), make(chan error, 1)
+	report := func(to chan error, err error) {
+		select {
+		case to <- err:
+		default: // the first report is the one that counts
+		}
+	}
+	// pq's own reconnecting would hide that notifications were missed, so whatever
+	// happens to the connection is reported and ends the listener.
+	l := pq.NewListener(d.dsn, time.Minute, time.Minute, func(event pq.ListenerEventType, err error) {
+		switch event {
+		case pq.ListenerEventConnected:
+			report(up, nil)
+		case pq.ListenerEventConnectionAttemptFailed:
+			report(up, err)
+			report(lost, err)
+		case pq.ListenerEventDisconnected, pq.ListenerEventReconnected:
+			report(lost, fmt.Errorf("the listening connection was lost: %w", err))
+		}
+	})
+	listener := &Listener{listener: l, lost: lost}
+	select {
+	case err := <-up:
+		if err != nil {
+			listener.Close()
+			return nil, err
+		}
+	case <-ctx.Done():
+		listener.Close()
+		return nil, ctx.Err()
+	}
+	for _, channel := range channels {
+		if err := listener.Listen(channel); err != nil {
+			listener.Close()
+			return nil, err
+		}
+	}
+	return listener, nil
+}
+
+// Listen adds a channel; one that is listened on already is no error.
+func (l *Listener) Listen(channel string) error {
+	if err := l.listener.Listen(channel); err != nil && !errors.Is(err, pq.ErrChannelAlreadyOpen) {
+		return err
+	}
+	return nil
+}
+
+// Unlisten takes a channel back; one that is not listened on is no error.
+func (l *Listener) Unlisten(channel string) error {
+	if err := l.listener.Unlisten(channel); err != nil && !errors.Is(err, pq.ErrChannelNotOpen) {
+		return err
+	}
+	return nil
+}
+
+// Ping tells whether the connection still works.
+func (l *Listener) Ping(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- l.listener.Ping() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Wait returns the next notification, or the error that ended the connection.
+func (l *Listener) Wait(ctx context.Context) (Notification, error) {
+	select {
+	case n, ok := <-l.listener.Notify:
+		if !ok || n == nil { // pq sends nil after it has reconnected
+			return Notification{}, errors.New("the listening connection was lost")
+		}
+		return Notification{Channel: n.Channel, Payload: n.Extra}, nil
+	case err := <-l.lost:
+		return Notification{}, err
+	case <-ctx.Done():
+		return Notification{}, ctx.Err()
+	}
+}
+
+// Close ends the connection.
+func (l *Listener) Close() (err error) {
+	l.closing.Do(func() { err = l.listener.Close() })
+	return err
+}

@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Page asks for a part of a list: the First rows after After, or the Last rows
+// before Before. Exactly one of First and Last is above zero.
+type Page struct {
+	First, Last   int
+	After, Before string
+}
+
+// PageInfo tells where a part of a list stands in the whole.
+type PageInfo struct{ HasNext, HasPrevious bool }
+
+// CountLimit is where counting the rows of a list stops.
+const CountLimit = 10_000
+
+// ErrCursor says that a cursor is not one that a list gave out.
+var ErrCursor = errors.New("the cursor is not one that a list gave out")
+
+// Cursor is a position in a list that is ordered by time and id. Rows that come
+// or go do not move it.
+func Cursor(at time.Time, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(at.UnixMicro(), 10) + " " + id))
+}
+
+func parseCursor(cursor string) (at time.Time, id string, err error) {
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return at, "", ErrCursor
+	}
+	micros, id, ok := strings.Cut(string(text), " ")
+	n, err := strconv.ParseInt(micros, 10, 64)
+	if !ok || err != nil || strings.IndexByte(id, 0) >= 0 {
+		return at, "", ErrCursor
+	}
+	return time.UnixMicro(n).UTC(), id, nil
+}
+
+// clause is the tail of a list's statement: the condition of the cursor, the order
+// and the limit, for a list that is newest first by created_at and id. One row
+// more than asked is read, to know whether there are more.
+func (p Page) clause(args []any) (string, []any, error) {
+	var b strings.Builder
+	bound := func(op, cursor string) error {
+		if cursor == "" {
+			return nil
+		}
+		at, id, err := parseCursor(cursor)
+		if err != nil {
+			return err
+		}
+		args = append(args, at, id)
+		fmt.Fprintf(&b, " and (created_at, id) %s ($%d, $%d)", op, len(args)-1, len(args))
+		return nil
+	}
+	if err := errors.Join(bound("<", p.After), bound(">", p.Before)); err != nil {
+		return "", nil, ErrCursor
+	}
+	order, limit := "desc", p.First
+	if p.Last > 0 {
+		order, limit = "asc", p.Last
+	}
+	fmt.Fprintf(&b, " order by created_at %[1]s, id %[1]s limit %[2]d", order, limit+1)
+	return b.String(), args, nil
+}
+
+// trim cuts the one row too many, puts the rows into the list's order, and tells
+// where they stand.
+func trim[T any](p Page, rows []T) ([]T, PageInfo) {
+	limit := max(p.First, p.Last)
+	more := len(rows) > limit
+	if more {
+		rows = rows[:limit]
+	}
+	if p.Last > 0 {
+		for i, j := 0, len(rows)-1; i < j; i, j = i+1, j-1 {
+			rows[i], rows[j] = rows[j], rows[i]
+		}
+		return rows, PageInfo{HasPrevious: more, HasNext: p.Before != ""}
+	}
+	return rows, PageInfo{HasNext: more, HasPrevious: p.After != ""}
+}

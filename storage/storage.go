@@ -1,0 +1,158 @@
+// Package storage holds every SQL statement and every transaction. Reads are
+// methods of DB, changes are methods of Tx: a commit is the only way in which one
+// part of the program hands work to another.
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"platen/migrations"
+)
+
+// ErrNotFound says that there is no such row in the scope that was asked: another
+// account's row is not found either (R1.3).
+var ErrNotFound = errors.New("not found")
+
+// Scope is what a caller may see: one account, and of it perhaps the test
+// documents only (R1.2).
+type Scope struct {
+	AccountID string
+	TestOnly  bool
+}
+
+// DB is the database.
+type DB struct {
+	db  *sqlx.DB
+	dsn string
+}
+
+// Open connects to the database at dsn, a lib/pq connection string or URL, and
+// waits for at most ten seconds until it answers. maxConns bounds the pool.
+func Open(ctx context.Context, dsn string, maxConns int) (*DB, error) {
+	dsn, err := withParameters(dsn)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlx.Open("postgres", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the database address is not valid: %w", withoutSecrets(err))
+	}
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := db.PingContext(ctx); err != nil {
+		db.Close()
+		if errors.Is(err, pq.ErrSSLNotSupported) {
+			return nil, errors.New("the database speaks no TLS: add sslmode=disable to its address if the network between is trusted")
+		}
+		return nil, fmt.Errorf("the database does not answer: %w", err)
+	}
+	return &DB{db: db, dsn: dsn}, nil
+}
+
+// withParameters adds what every connection needs: instants travel as UTC whatever
+// the server's time zone is.
+func withParameters(dsn string) (string, error) {
+	if !strings.Contains(dsn, "://") {
+		return dsn + " timezone=UTC application_name=platen", nil
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return "", fmt.Errorf("the database address is not valid: %w", withoutSecrets(err))
+	}
+	query := u.Query()
+	query.Set("timezone", "UTC")
+	query.Set("application_name", "platen")
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}
+
+// withoutSecrets drops the address that url.Error and its like repeat: it holds a password.
+func withoutSecrets(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return errors.New("it cannot be parsed")
+}
+
+// Migrate brings the tables to the present version; several nodes may call it at once.
+func (d *DB) Migrate(ctx context.Context) error { return migrations.Up(ctx, d.db.DB) }
+
+// Close ends all connections.
+func (d *DB) Close() error { return d.db.Close() }
+
+// Ping tells whether the database answers.
+func (d *DB) Ping(ctx context.Context) error { return d.db.PingContext(ctx) }
+
+// SQL is the pool for the job engine, which has statements of its own.
+func (d *DB) SQL() *sql.DB { return d.db.DB }
+
+// Tx is a transaction.
+type Tx struct{ tx *sqlx.Tx }
+
+// SQL is the transaction for the job engine, so that a job is inserted with the
+// row that needs it.
+func (t *Tx) SQL() *sql.Tx { return t.tx.Tx }
+
+// InTx runs f in a transaction, which is committed when f returns nil and rolled
+// back otherwise.
+func (d *DB) InTx(ctx context.Context, f func(*Tx) error) error {
+	tx, err := d.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	if err := f(&Tx{tx}); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Unavailable tells whether an error means that the database cannot be reached or
+// is going down, rather than that a statement is wrong.
+func Unavailable(err error) bool {
+	var pqErr *pq.Error
+	if errors.As(err, &pqErr) {
+		// https://www.postgresql.org/docs/15/errcodes-appendix.html: connection
+		// exceptions, too many connections, operator intervention.
+		switch pqErr.Code.Class() {
+		case "08", "57":
+			return true
+		}
+		return pqErr.Code == "53300"
+	}
+	var netErr *net.OpError
+	return errors.As(err, &netErr) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// notFound turns the driver's word for no row into ours.
+func notFound(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// one picks a row out of those that were read by id; when it is not among them, it
+// is not found.
+func one[T any](rows map[string]*T, err error) func(id string) (*T, error) {
+	return func(id string) (*T, error) {
+		if err == nil && rows[id] == nil {
+			err = ErrNotFound
+		}
+		return rows[id], err
+	}
+}
