@@ -1,0 +1,291 @@
+package feed_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"platen"
+	"platen/feed"
+	"platen/storage"
+	"platen/storage/storagetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storagetest.Main(m)) }
+
+type bundle struct {
+	db      *storage.DB
+	hub     *feed.Hub
+	account string
+	scope   storage.Scope
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	return &bundle{db: db, hub: startHub(t, db), account: account.ID, scope: storage.Scope{AccountID: account.ID}}
+}
+
+// startHub runs a hub, as a node does, until the test ends.
+func startHub(t *testing.T, db *storage.DB) *feed.Hub {
+	t.Helper()
+	hub, err := feed.New(t.Context(), db, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { hub.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return hub
+}
+
+// process makes a submission PROCESSED with this many pending actions.
+func (b *bundle) process(t *testing.T, s *platen.Submission, actions int) []*platen.Action {
+	t.Helper()
+	var made []*platen.Action
+	for range actions {
+		made = append(made, &platen.Action{AccountID: s.AccountID, ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload, SubmissionID: s.ID})
+	}
+	now := time.Now()
+	if err := b.db.InTx(t.Context(), func(tx *storage.Tx) error {
+		locked, err := tx.LockSubmission(t.Context(), s.AccountID, s.ID)
+		if err != nil {
+			return err
+		}
+		locked.State, locked.ProcessedAt = platen.DocumentProcessed, &now
+		locked.File = &platen.DocumentFile{ContentType: "application/pdf", BlobKey: s.ID}
+		return tx.FinishSubmission(t.Context(), locked, made)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// attempt changes an action once more; the last time it is PROCESSED.
+func (b *bundle) attempt(t *testing.T, s *platen.Submission, actionID string, last bool) {
+	t.Helper()
+	if err := b.db.InTx(t.Context(), func(tx *storage.Tx) error {
+		locked, err := tx.LockSubmission(t.Context(), s.AccountID, s.ID)
+		if err != nil {
+			return err
+		}
+		for _, a := range locked.Actions {
+			if a.ID == actionID {
+				a.Attempts++
+				if last {
+					a.State, a.Receipt = platen.ActionProcessed, &platen.UploadReceipt{Key: "k"}
+				}
+				return tx.UpdateAction(t.Context(), locked, a)
+			}
+		}
+		return errors.New("there is no such action")
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func next(t *testing.T, updates <-chan *feed.Update) *feed.Update {
+	t.Helper()
+	select {
+	case u, ok := <-updates:
+		if !ok {
+			t.Fatal("the subscription has ended")
+		}
+		return u
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+	}
+	return nil
+}
+
+func ended(t *testing.T, updates <-chan *feed.Update) {
+	t.Helper()
+	select {
+	case u, ok := <-updates:
+		if ok {
+			t.Fatalf("after the last state came %+v", u.Submission)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the subscription does not end")
+	}
+}
+
+func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	updates, err := b.hub.Submission(t.Context(), b.scope, s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := next(t, updates); !u.Snapshot || u.Submission.State != platen.DocumentPending || u.Cursor == "" {
+		t.Errorf("first: %+v", u)
+	}
+	action := b.process(t, s, 1)[0]
+	if u := next(t, updates); u.Snapshot || u.Submission.State != platen.DocumentProcessed || len(u.Submission.Actions) != 1 || u.Submission.Final() {
+		t.Errorf("second: %+v", u.Submission)
+	}
+	actions, err := b.hub.Action(t.Context(), b.scope, action.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := next(t, actions); !u.Snapshot || u.Action(action.ID).State != platen.ActionPending {
+		t.Errorf("the action first: %+v", u)
+	}
+	b.attempt(t, s, action.ID, true)
+	if u := next(t, updates); u.ActionID != action.ID || !u.Submission.Final() {
+		t.Errorf("third: %+v", u)
+	}
+	ended(t, updates)
+	if u := next(t, actions); u.Action(action.ID).State != platen.ActionProcessed {
+		t.Errorf("the action last: %+v", u)
+	}
+	ended(t, actions)
+	// What is final already is shown once.
+	updates, err = b.hub.Submission(t.Context(), b.scope, s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := next(t, updates); !u.Snapshot || !u.Submission.Final() {
+		t.Errorf("a final one: %+v", u)
+	}
+	ended(t, updates)
+}
+
+func TestR7_2AnotherNodesSubscribersSeeTheSame(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	updates, err := startHub(t, b.db).Submission(t.Context(), b.scope, s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, updates)
+	b.process(t, s, 0)
+	b.hub.Nudge() // only this node knows that there is something to read
+	if u := next(t, updates); u.Submission.State != platen.DocumentProcessed {
+		t.Errorf("%+v", u.Submission)
+	}
+	ended(t, updates)
+}
+
+func TestR7_2ALostNudgeCostsAMomentAndNoState(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	updates, err := b.hub.Submission(t.Context(), b.scope, s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, updates)
+	b.process(t, s, 0) // and nobody says so
+	if u := next(t, updates); u.Submission.State != platen.DocumentProcessed {
+		t.Errorf("%+v", u.Submission)
+	}
+}
+
+func TestR7_2ASlowSubscriberMissesWhatWasOvertakenAndNeverTheLast(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	action := b.process(t, s, 1)[0]
+	updates, err := b.hub.Submission(t.Context(), b.scope, s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, updates)
+	const changes = 300
+	for range changes {
+		b.attempt(t, s, action.ID, false)
+	}
+	b.attempt(t, s, action.ID, true)
+	b.hub.Nudge()
+	fast, err := b.hub.Action(t.Context(), b.scope, action.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, fast)
+	ended(t, fast) // the writer and other readers were not held up
+	last, count := 0, 0
+	for u := range updates {
+		if u.Submission.Changes <= last {
+			t.Fatalf("change %d came after change %d", u.Submission.Changes, last)
+		}
+		last, count = u.Submission.Changes, count+1
+		if u.Submission.Final() && u.Submission.Actions[0].Attempts != changes+1 {
+			t.Errorf("the last state shows %d attempts", u.Submission.Actions[0].Attempts)
+		}
+	}
+	if last != changes+3 {
+		t.Errorf("the last state was change %d of %d", last, changes+3)
+	}
+}
+
+func TestR1_3ASubscriptionIsScoped(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	action := b.process(t, s, 1)[0]
+	other, _, _ := storagetest.Account(t, b.db)
+	for name, scope := range map[string]storage.Scope{"another account": {AccountID: other.ID}, "a test token": {AccountID: b.account, TestOnly: true}} {
+		if _, err := b.hub.Submission(t.Context(), scope, s.ID); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: %v, want ErrNotFound", name, err)
+		}
+		if _, err := b.hub.Action(t.Context(), scope, action.ID); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s, the action: %v, want ErrNotFound", name, err)
+		}
+	}
+}
+
+func TestAwaitReturnsTheFinalStateOrWhatItSawLast(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if got, err := b.hub.Await(ctx, b.scope, s.ID); err != nil || got.State != platen.DocumentPending {
+		t.Errorf("patience over: %+v, %v", got, err)
+	}
+	result := make(chan *platen.Submission, 1)
+	go func() {
+		got, err := b.hub.Await(t.Context(), b.scope, s.ID)
+		if err != nil {
+			t.Error(err)
+		}
+		result <- got
+	}()
+	b.process(t, s, 1)
+	b.hub.Nudge()
+	if got := <-result; got.State != platen.DocumentProcessed || len(got.Actions) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestSubscribersThatLeaveAreForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		updates, err := b.hub.Submission(ctx, b.scope, s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next(t, updates)
+		cancel()
+		ended(t, updates)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for b.hub.Subscribers() > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d subscribers are still known", b.hub.Subscribers())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -1,0 +1,237 @@
+// Package feed tells subscribers what changed, in the order in which it happened.
+// Each node reads the history from the database by itself; notifications only tell
+// it when to look, so a lost one costs a moment and never an event.
+package feed
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"platen"
+	"platen/storage"
+)
+
+const (
+	// pollInterval is how soon new events are seen when every nudge was lost.
+	pollInterval = time.Second
+	// gather is how long nudges are gathered before the history is read, or before
+	// other nodes are told: under load, one look serves many commits.
+	gather = 5 * time.Millisecond
+	// batch is how many events are read at a time.
+	batch = 500
+	// queueLength bounds what waits for a slow subscriber. What is overtaken is
+	// dropped first; the last state never is.
+	queueLength = 64
+)
+
+// Hub reads the history and hands each event to those who asked for its document.
+type Hub struct {
+	db  *storage.DB
+	log *slog.Logger
+
+	nudged chan struct{} // this node has committed events
+	look   chan struct{} // there may be something to read
+
+	mu          sync.Mutex
+	subscribers map[string]map[*subscriber]struct{} // by document id
+	position    platen.Cursor
+	epoch       string
+}
+
+// New makes a hub that reads the history from now on.
+func New(ctx context.Context, db *storage.DB, log *slog.Logger) (*Hub, error) {
+	epoch, err := db.Epoch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	position, err := db.EventHorizon(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Hub{db: db, log: log, epoch: epoch, position: position,
+		nudged: make(chan struct{}, 1), look: make(chan struct{}, 1),
+		subscribers: map[string]map[*subscriber]struct{}{}}, nil
+}
+
+// Nudge says that events were committed. It never blocks.
+func (h *Hub) Nudge() { wake(h.nudged) }
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// Run reads and hands out events until ctx ends.
+func (h *Hub) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { h.tellOthers(ctx) })
+	wg.Go(func() { h.listen(ctx) })
+	wg.Go(func() { h.tail(ctx) })
+	wg.Wait()
+}
+
+// tellOthers passes nudges on to all nodes, this one included.
+func (h *Hub) tellOthers(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.nudged:
+		}
+		wake(h.look) // this node need not wait for its own notification
+		sleep(ctx, gather)
+		if err := h.db.Nudge(ctx); err != nil && ctx.Err() == nil {
+			h.log.WarnContext(ctx, "other nodes will learn of new events by polling", "error", err)
+		}
+	}
+}
+
+// listen turns notifications into looks, and connects again whenever it is cut off.
+func (h *Hub) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := h.listenOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		h.log.WarnContext(ctx, "listening for new events was interrupted", "error", err)
+		sleep(ctx, pollInterval)
+	}
+}
+
+func (h *Hub) listenOnce(ctx context.Context) error {
+	listener, err := h.db.Listen(ctx, storage.EventChannel)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	wake(h.look) // what came while nobody listened
+	for {
+		if _, err := listener.Wait(ctx); err != nil {
+			return err
+		}
+		wake(h.look)
+	}
+}
+
+func (h *Hub) tail(ctx context.Context) {
+	timer := time.NewTimer(pollInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-h.look:
+			sleep(ctx, gather)
+		}
+		timer.Reset(h.read(ctx))
+	}
+}
+
+// read hands out all that can be read, and says when to look again unasked.
+func (h *Hub) read(ctx context.Context) time.Duration {
+	for {
+		events, err := h.db.EventsAfter(ctx, h.position, batch)
+		if err != nil {
+			if ctx.Err() == nil {
+				h.log.WarnContext(ctx, "reading new events failed and will be tried again", "error", err)
+			}
+			return pollInterval
+		}
+		for _, event := range events {
+			h.hand(event)
+			h.position = event.Cursor
+		}
+		if len(events) == batch {
+			continue
+		}
+		// Events may be held back by a transaction that is still open and has no
+		// reason to nudge us when it ends.
+		if waiting, err := h.db.EventsWaiting(ctx, h.position); err == nil && waiting {
+			return 2 * gather
+		}
+		return pollInterval
+	}
+}
+
+func (h *Hub) hand(event *platen.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.subscribers[event.DocumentID] {
+		s.put(event)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// subscriber is a bounded queue of one document's events.
+type subscriber struct {
+	mu     sync.Mutex
+	queue  []*platen.Event
+	filled chan struct{}
+}
+
+func (s *subscriber) put(event *platen.Event) {
+	s.mu.Lock()
+	if len(s.queue) == queueLength {
+		s.queue = append(s.queue[:0], s.queue[1:]...)
+	}
+	s.queue = append(s.queue, event)
+	s.mu.Unlock()
+	wake(s.filled)
+}
+
+func (s *subscriber) take(ctx context.Context) (*platen.Event, error) {
+	for {
+		s.mu.Lock()
+		if len(s.queue) > 0 {
+			event := s.queue[0]
+			s.queue = s.queue[1:]
+			s.mu.Unlock()
+			return event, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.filled:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (h *Hub) subscribe(documentID string) (s *subscriber, cancel func()) {
+	s = &subscriber{filled: make(chan struct{}, 1)}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.subscribers[documentID] == nil {
+		h.subscribers[documentID] = map[*subscriber]struct{}{}
+	}
+	h.subscribers[documentID][s] = struct{}{}
+	return s, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.subscribers[documentID], s)
+		if len(h.subscribers[documentID]) == 0 {
+			delete(h.subscribers, documentID)
+		}
+	}
+}
+
+// Subscribers counts the subscriptions of this node.
+func (h *Hub) Subscribers() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, of := range h.subscribers {
+		n += len(of)
+	}
+	return n
+}
