@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	root "platen"
+	"platen/delivery"
+	"platen/egress"
+	"platen/embedpg"
+	"platen/feed"
+	"platen/keyring"
+	"platen/liquid"
+	"platen/pdf"
+	"platen/pipeline"
+	"platen/renderer"
+	"platen/resolvers"
+	"platen/server"
+	"platen/storage"
+	"platen/storage/blob"
+)
+
+const (
+	// drainTime is how long running work may take to finish when the node stops.
+	drainTime = 30 * time.Second
+	// poolSize bounds the connections to the database, of which a private PostgreSQL
+	// allows 100; listening takes a few more.
+	poolSize = 40
+	// deliveries is how many uploads run at a time: they wait for networks, not for cores.
+	deliveries = 32
+)
+
+// program is Platen as a value: open it, run it, close it. Tests run the real one.
+type program struct {
+	config   config
+	operator bool // a command for operators, which serves nothing
+	log      *slog.Logger
+	baseURL  string
+
+	closers []func() // in the order of opening; closing is the reverse
+
+	postgres *embedpg.Server
+	db       *storage.DB
+	keys     *keyring.Keyring
+	listener net.Listener
+	server   *server.Server
+	pipeline *pipeline.Pipeline
+	hub      *feed.Hub
+
+	// welcome is what the first start says, once.
+	welcome string
+}
+
+// open starts what the program is made of, in order. When it fails, what was
+// started is stopped again.
+func open(ctx context.Context, c config, log *slog.Logger) (p *program, err error) {
+	p = &program{config: c, log: log}
+	defer func() {
+		if err != nil {
+			p.close()
+			p = nil
+		}
+	}()
+	if err := p.openStore(ctx); err != nil {
+		return p, err
+	}
+	if err := p.welcomeFirst(ctx); err != nil {
+		return p, err
+	}
+	// The address is taken before the rest starts: a port in use is the likeliest
+	// reason why a start fails.
+	if p.listener, err = net.Listen("tcp", c.listen); err != nil {
+		return p, fmt.Errorf("PLATEN_LISTEN: %w", err)
+	}
+	p.onClose(func() { p.listener.Close() })
+	p.baseURL = c.baseURL
+	if p.baseURL == "" {
+		p.baseURL = "http://" + reachable(p.listener.Addr().(*net.TCPAddr))
+	}
+	return p, p.openParts(ctx)
+}
+
+// openStore opens what keeps things: data folder, database and keys. The commands
+// for operators need no more.
+func (p *program) openStore(ctx context.Context) (err error) {
+	c := p.config
+	// 0711: PostgreSQL, as a user of its own, has to reach its folder in it.
+	if err := os.MkdirAll(c.dataDir, 0o711); err != nil {
+		return fmt.Errorf("PLATEN_DATA_DIR: %w", err)
+	}
+	dsn := string(c.databaseURL)
+	if dsn == "" {
+		if dsn, err = p.openPostgres(ctx); err != nil {
+			return fmt.Errorf("the private PostgreSQL: %w", err)
+		}
+	}
+	if p.db, err = storage.Open(ctx, dsn, poolSize); err != nil {
+		return err
+	}
+	p.onClose(func() { p.db.Close() })
+	if err := p.db.Migrate(ctx); err != nil {
+		return err
+	}
+	if p.keys = c.keys; p.keys == nil {
+		dir := filepath.Join(c.dataDir, "keys")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if p.keys, err = keyring.LoadOrCreate(filepath.Join(dir, "secret.key")); err != nil {
+			return err
+		}
+	}
+	return p.checkKeys(ctx)
+}
+
+// openPostgres starts the private PostgreSQL. A command for operators uses the one
+// that a running server has started.
+func (p *program) openPostgres(ctx context.Context) (dsn string, err error) {
+	dir := filepath.Join(p.config.dataDir, "postgres")
+	p.postgres, err = embedpg.Start(ctx, embedpg.Options{Dir: dir, Log: p.log})
+	if errors.Is(err, embedpg.ErrInUse) && p.operator {
+		return embedpg.RunningDSN(dir, "postgres")
+	}
+	if err != nil {
+		return "", err
+	}
+	p.onClose(func() {
+		if err := p.postgres.Stop(); err != nil {
+			p.log.Error("stopping the private PostgreSQL", "error", err)
+		}
+	})
+	return p.postgres.DSN("postgres"), nil
+}
+
+// checkKeys makes sure that these are the keys that the database's secrets were
+// encrypted with: a wrong one is better found now than at the first delivery.
+func (p *program) checkKeys(ctx context.Context) error {
+	const context, proof = "installation", "platen"
+	return p.db.InTx(ctx, func(tx *storage.Tx) error {
+		check, err := tx.KeyCheck(ctx)
+		if err != nil {
+			return err
+		}
+		if check == nil {
+			if check, err = p.keys.Encrypt([]byte(proof), context); err != nil {
+				return err
+			}
+			return tx.SetKeyCheck(ctx, check)
+		}
+		if plain, err := p.keys.Decrypt(check, context); err != nil || string(plain) != proof {
+			return errors.New("PLATEN_SECRET_KEY is not the key that this database's secrets were encrypted with: give that one, or several with it among them")
+		}
+		return nil
+	})
+}
+
+// openParts opens what does the work.
+func (p *program) openParts(ctx context.Context) (err error) {
+	c, log := p.config, p.log
+	blobs, err := p.openBlobs()
+	if err != nil {
+		return err
+	}
+	if err := blobs.Check(ctx); err != nil {
+		return fmt.Errorf("PLATEN_BLOB_URL: the store of Platen's own copies does not work: %w", err)
+	}
+	cores := runtime.NumCPU()
+	engine, err := liquid.New(liquid.Options{Workers: max(2, cores), UID: unprivileged("platen-sandbox", 1), Log: log})
+	if err != nil {
+		return err
+	}
+	p.onClose(func() { engine.Close() })
+	if p.hub, err = feed.New(ctx, p.db, log); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine),
+		Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase}
+	checks := map[string]func(context.Context) error{"database": p.db.Ping, "documents": blobs.Check}
+	if c.worker {
+		o.S3 = delivery.NewS3(delivery.S3Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})})
+		o.Renders, o.Deliveries = 2*cores, deliveries
+		if o.PDF, err = pdf.New(pdf.Options{Workers: max(2, cores), UID: unprivileged("platen-sandbox", 1), Log: log}); err != nil {
+			return err
+		}
+		p.onClose(func() { o.PDF.Close() })
+		if o.Renderer, err = p.openRenderer(o.Renders); err != nil {
+			return err
+		}
+		checks["browser"] = o.Renderer.Healthy
+	}
+	if p.pipeline, err = pipeline.New(o); err != nil {
+		return err
+	}
+	p.server = server.New(server.Options{DB: p.db, Pipeline: p.pipeline, SDL: root.SDL, Log: log, Checks: checks,
+		Resolvers: &resolvers.Root{DB: p.db, Hub: p.hub, Pipeline: p.pipeline, Log: log},
+		Metrics:   promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})
+	return nil
+}
+
+func (p *program) openBlobs() (blob.Store, error) {
+	if p.config.blobS3 != nil {
+		return blob.OpenS3(*p.config.blobS3), nil
+	}
+	folder, err := blob.OpenFolder(p.config.blobFolder)
+	if err == nil {
+		p.onClose(func() { folder.Close() })
+	}
+	return folder, err
+}
+
+// openRenderer starts the browser behind a proxy of its own: there is no other way
+// out for a page. Pages reach web servers only.
+func (p *program) openRenderer(concurrency int) (*renderer.Renderer, error) {
+	guard := egress.New(egress.Options{Allow: p.config.renderAllow, Ports: []uint16{80, 443}, Setting: "PLATEN_RENDER_ALLOW"})
+	proxy, err := egress.NewProxy(guard, p.log)
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(func() { proxy.Close() })
+	executable, err := renderer.Find()
+	if err != nil {
+		return nil, err
+	}
+	r, err := renderer.New(renderer.Options{Executable: executable, Proxy: proxy, UID: unprivileged("platen-renderer", 2), Concurrency: concurrency, Log: p.log})
+	if err == nil {
+		p.onClose(func() { r.Close() })
+	}
+	return r, err
+}
+
+// unprivileged is the user for child processes that run what strangers wrote. It
+// owns nothing; each kind has one of its own, so that none can touch the other.
+// Without a user of that name it is a number that Debian gives to nobody
+// (https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes:
+// 60000-64999 is reserved for such uses). 0, which means no change, without root.
+func unprivileged(name string, n uint32) uint32 {
+	if os.Getuid() != 0 {
+		return 0
+	}
+	if u, err := user.Lookup(name); err == nil {
+		if uid, err := strconv.ParseUint(u.Uid, 10, 32); err == nil && uid != 0 {
+			return uint32(uid)
+		}
+	}
+	return 64210 + n
+}
+
+// run serves until ctx ends, or until something that cannot be done without does.
+func (p *program) run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopBackground()
+	wg.Go(func() { p.hub.Run(background) })
+	wg.Go(func() { p.server.Run(background) })
+	if p.postgres != nil {
+		wg.Go(func() {
+			select {
+			case <-p.postgres.Done():
+				stop(fmt.Errorf("the private PostgreSQL ended: %w", p.postgres.Err()))
+			case <-background.Done():
+			}
+		})
+	}
+	if err := p.pipeline.Start(ctx); err != nil {
+		return err
+	}
+	h := &http.Server{Handler: p.server, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug)}
+	if !p.config.api {
+		h.Handler = workerOnly(p.server)
+	}
+	wg.Go(func() {
+		if err := h.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+			stop(err)
+		}
+	})
+	p.log.Info("ready", "address", p.baseURL)
+	<-ctx.Done()
+
+	p.log.Info("stopping: what runs may finish", "for", drainTime.String())
+	p.server.Drain()
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	var drain sync.WaitGroup
+	drain.Go(func() {
+		if err := h.Shutdown(draining); err != nil {
+			h.Close()
+		}
+	})
+	drain.Go(func() {
+		if err := p.pipeline.Stop(draining); err != nil {
+			p.log.Warn("some work was interrupted and starts again after the next start", "error", err)
+		}
+	})
+	drain.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// workerOnly leaves health and figures to a node that answers no requests.
+func workerOnly(all http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz", "/readyz", "/metrics":
+			all.ServeHTTP(w, r)
+		default:
+			http.Error(w, "This node has the role worker only; ask one with the role api.", http.StatusNotFound)
+		}
+	})
+}
+
+func (p *program) onClose(f func()) { p.closers = append(p.closers, f) }
+
+// close stops everything in the reverse order of opening.
+func (p *program) close() {
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		p.closers[i]()
+	}
+	p.closers = nil
+}
+
+// reachable is how a client on this machine reaches an address that is listened on.
+func reachable(addr *net.TCPAddr) string {
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}
+
+// newLog writes JSON lines, each with the id of the request that it belongs to.
+func newLog(w io.Writer) *slog.Logger {
+	return slog.New(requestHandler{slog.NewJSONHandler(w, nil)})
+}
+
+type requestHandler struct{ slog.Handler }
+
+func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {
+	if id := root.RequestID(ctx); id != "" {
+		record.AddAttrs(slog.String("request_id", id))
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h requestHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return requestHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h requestHandler) WithGroup(name string) slog.Handler {
+	return requestHandler{h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,72 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"platen"
+	"platen/storage"
+	"platen/storage/blob"
+)
+
+// Bounds of the life of a download URL.
+const (
+	MinDownloadLife = time.Second
+	MaxDownloadLife = 7 * 24 * time.Hour
+)
+
+// downloadPurpose keeps the signatures of downloads apart from all others.
+const downloadPurpose = "download"
+
+// DownloadURL makes a signed address of Platen's own copy, good for life; "" while
+// there is none (R3.4).
+func (p *Pipeline) DownloadURL(s *platen.Submission, life time.Duration) string {
+	if s.File == nil {
+		return ""
+	}
+	path := "/files/" + s.AccountID + "/" + s.ID + ".pdf"
+	expires := strconv.FormatInt(time.Now().Add(life).Unix(), 10)
+	query := url.Values{"expires": {expires}, "signature": {p.Keyring.Sign(downloadPurpose, path+"?"+expires)}}
+	return p.BaseURL + path + "?" + query.Encode()
+}
+
+// Errors of a download. Which of them it was is told to the holder of a signed
+// address only.
+var (
+	ErrDownloadSignature = errors.New("the address is not one that Platen signed: ask for a new downloadUrl")
+	ErrDownloadExpired   = errors.New("the address has expired: ask for a new downloadUrl")
+	ErrDownloadGone      = errors.New("the document is not there any more")
+)
+
+// Download opens Platen's own copy by the path and query of a signed address. The
+// row is read each time, so what was deleted is gone at once. The caller closes the
+// content; ctx bounds the reading.
+func (p *Pipeline) Download(ctx context.Context, path string, query url.Values) (*platen.Submission, io.ReadSeekCloser, error) {
+	expires := query.Get("expires")
+	if !p.Keyring.Verify(downloadPurpose, path+"?"+expires, query.Get("signature")) {
+		return nil, nil, ErrDownloadSignature
+	}
+	until, err := strconv.ParseInt(expires, 10, 64)
+	if err != nil || time.Now().Unix() > until {
+		return nil, nil, ErrDownloadExpired
+	}
+	accountID, name, _ := strings.Cut(strings.TrimPrefix(path, "/files/"), "/")
+	s, err := p.DB.Submission(ctx, storage.Scope{AccountID: accountID}, strings.TrimSuffix(name, ".pdf"))
+	if errors.Is(err, storage.ErrNotFound) || err == nil && s.File == nil {
+		return nil, nil, ErrDownloadGone
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	content, err := p.Blobs.Open(ctx, s.File.BlobKey)
+	if errors.Is(err, blob.ErrNotFound) {
+		p.Log.ErrorContext(ctx, "Platen's own copy is missing", "submission", s.ID, "blob", s.File.BlobKey)
+		return nil, nil, ErrDownloadGone
+	}
+	return s, content, err
+}

@@ -1,0 +1,128 @@
+package pipeline
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+
+	"platen/storage"
+)
+
+// driver is River's driver for database/sql with a listener added, so that workers
+// over lib/pq are woken by notifications and need not poll: commit to work start is
+// 1.4 ms instead of half a second (findings on jobs and database, section 6a).
+// River calls these interfaces unstable: its version is pinned.
+type driver struct {
+	*riverdatabasesql.Driver
+	db *storage.DB
+}
+
+var _ riverdriver.Driver[*sql.Tx] = (*driver)(nil)
+
+func newDriver(db *storage.DB) *driver {
+	return &driver{Driver: riverdatabasesql.New(db.SQL()), db: db}
+}
+
+// SupportsListener implements riverdriver.Driver.
+func (d *driver) SupportsListener() bool { return true }
+
+// GetListener implements riverdriver.Driver.
+func (d *driver) GetListener(params *riverdriver.GetListenenerParams) riverdriver.Listener {
+	return &riverListener{db: d.db, schema: params.Schema}
+}
+
+// riverListener gives River a storage.Listener. River connects again by itself when
+// Wait fails.
+type riverListener struct {
+	db     *storage.DB
+	schema string
+
+	mu       sync.Mutex
+	listener *storage.Listener
+}
+
+// pingTimeout bounds Ping: River's notifier gives it none, and a connection that
+// was cut silently would hang it for minutes.
+const pingTimeout = 10 * time.Second
+
+var errNotConnected = errors.New("the listener is not connected")
+
+func (l *riverListener) current() (*storage.Listener, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.listener == nil {
+		return nil, errNotConnected
+	}
+	return l.listener, nil
+}
+
+func (l *riverListener) channel(topic string) string { return l.schema + "." + topic }
+
+func (l *riverListener) Connect(ctx context.Context) error {
+	listener, err := l.db.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listener = listener
+	return nil
+}
+
+func (l *riverListener) Close(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.listener == nil {
+		return nil
+	}
+	err := l.listener.Close()
+	l.listener = nil
+	return err
+}
+
+func (l *riverListener) Listen(_ context.Context, topic string) error {
+	listener, err := l.current()
+	if err != nil {
+		return err
+	}
+	return listener.Listen(l.channel(topic))
+}
+
+func (l *riverListener) Unlisten(_ context.Context, topic string) error {
+	listener, err := l.current()
+	if err != nil {
+		return err
+	}
+	return listener.Unlisten(l.channel(topic))
+}
+
+func (l *riverListener) Ping(ctx context.Context) error {
+	listener, err := l.current()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return listener.Ping(ctx)
+}
+
+func (l *riverListener) Schema() string             { return l.schema }
+func (l *riverListener) SetAfterConnectExec(string) {}
+
+func (l *riverListener) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {
+	listener, err := l.current()
+	if err != nil {
+		return nil, err
+	}
+	n, err := listener.Wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &riverdriver.Notification{Topic: strings.TrimPrefix(n.Channel, l.schema+"."), Payload: n.Payload}, nil
+}

@@ -1,0 +1,160 @@
+// Package pipeline holds the use cases and the workers that take a document from
+// request to delivery. Its hand-overs are commits: a job is inserted in the
+// transaction that makes it necessary and completed in the one that does what it
+// asks, so a crash at any point leaves either the one or the other.
+package pipeline
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
+
+	"platen"
+	"platen/delivery"
+	"platen/feed"
+	"platen/keyring"
+	"platen/liquid"
+	"platen/migrations"
+	"platen/pdf"
+	"platen/renderer"
+	"platen/storage"
+	"platen/storage/blob"
+)
+
+// Options are the parts that the pipeline is made of.
+type Options struct {
+	DB      *storage.DB
+	Blobs   blob.Store
+	Hub     *feed.Hub
+	Keyring *keyring.Keyring
+	Liquid  *liquid.Engine
+	Keys    *delivery.Keys
+	S3      *delivery.S3
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	// BaseURL is how clients reach Platen, without a slash at the end.
+	BaseURL string
+
+	// Workers tells whether this node does jobs, besides accepting them. The
+	// following are needed only then.
+	Workers  bool
+	Renderer *renderer.Renderer
+	PDF      *pdf.Tool
+	// Renders and Deliveries are how many jobs of each kind run at a time.
+	Renders, Deliveries int
+	// Alone says that no other node works on this database, so jobs that are
+	// running when this one starts are left over from a crash.
+	Alone bool
+	// RetryBase is the pause before the second attempt of a delivery;
+	// platen.DeliveryRetryBase unless a test is in a hurry.
+	RetryBase time.Duration
+}
+
+// Pipeline accepts work and, on nodes that have workers, does it.
+type Pipeline struct {
+	Options
+	river   *river.Client[*sql.Tx]
+	metrics *metrics
+}
+
+const (
+	queueRender      = "render"
+	queueDeliver     = "deliver"
+	queueHousekeeper = "housekeeping"
+
+	// jobTimeout is longer than the longest page timeout with the Liquid before it
+	// and the marking of the PDF after it, so that a document's own deadline is the
+	// one that it meets.
+	jobTimeout = platen.MaxRenderTimeout*time.Second + 3*time.Minute
+	// maxAttempts of a job count what kills or interrupts a node, not what is wrong
+	// with a document: the workers settle that themselves.
+	maxAttempts = 50
+)
+
+// New makes a pipeline; Start begins its work.
+func New(o Options) (*Pipeline, error) {
+	if o.RetryBase == 0 {
+		o.RetryBase = platen.DeliveryRetryBase
+	}
+	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB)}
+	config := &river.Config{
+		Schema: migrations.RiverSchema,
+		Logger: slog.New(quietRiver{o.Log.Handler()}),
+		// What is inserted wakes the workers by a notification, which the inserting
+		// client sends at most once per cooldown and queue; a longer one would lose
+		// some until the next poll.
+		FetchCooldown:     10 * time.Millisecond,
+		FetchPollInterval: time.Second,
+		JobTimeout:        jobTimeout,
+		// The backstop for jobs whose node is gone.
+		RescueStuckJobsAfter: jobTimeout + time.Minute,
+		MaxAttempts:          maxAttempts,
+	}
+	if o.Workers {
+		workers := river.NewWorkers()
+		river.AddWorker(workers, &renderWorker{pipeline: p})
+		river.AddWorker(workers, &deliverWorker{pipeline: p})
+		river.AddWorker(workers, &housekeepWorker{pipeline: p})
+		config.Workers = workers
+		config.Queues = map[string]river.QueueConfig{
+			queueRender:      {MaxWorkers: o.Renders},
+			queueDeliver:     {MaxWorkers: o.Deliveries},
+			queueHousekeeper: {MaxWorkers: 1},
+		}
+		config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(housekeepInterval),
+			func() (river.JobArgs, *river.InsertOpts) { return housekeepArgs{}, nil }, nil)}
+	}
+	var err error
+	p.river, err = river.NewClient(newDriver(o.DB), config)
+	return p, err
+}
+
+// Start begins to work on jobs, if this node has workers.
+func (p *Pipeline) Start(ctx context.Context) error {
+	if !p.Workers {
+		return nil
+	}
+	if p.Alone {
+		n, err := p.DB.ReleaseRunningJobs(ctx)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			p.Log.InfoContext(ctx, "jobs that a crash interrupted start again", "jobs", n)
+		}
+	}
+	return p.river.Start(context.WithoutCancel(ctx))
+}
+
+// Stop fetches no more jobs, lets those that run finish until ctx ends, and then
+// interrupts them: they start again elsewhere, or here after the next start.
+func (p *Pipeline) Stop(ctx context.Context) error {
+	if !p.Workers {
+		return nil
+	}
+	err := p.river.Stop(ctx)
+	if ctx.Err() == nil {
+		return err
+	}
+	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return p.river.StopAndCancel(hard)
+}
+
+// quietRiver passes on what of the job engine's log concerns an operator: a failed
+// attempt that is tried again is told by the worker itself.
+type quietRiver struct{ slog.Handler }
+
+func (h quietRiver) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+func (h quietRiver) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quietRiver{h.Handler.WithAttrs(attrs)}
+}
+
+func (h quietRiver) WithGroup(name string) slog.Handler { return quietRiver{h.Handler.WithGroup(name)} }

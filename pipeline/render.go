@@ -1,0 +1,268 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+
+	"platen"
+	"platen/liquid"
+	"platen/pdf"
+	"platen/renderer"
+	"platen/storage"
+)
+
+// renderArgs name the submission to render.
+type renderArgs struct {
+	AccountID    string `json:"account_id"`
+	SubmissionID string `json:"submission_id"`
+}
+
+func (renderArgs) Kind() string { return "render_submission" }
+
+func (renderArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueRender} }
+
+// renderAttempts bounds how often a document is tried again for faults that are not
+// its own: a browser that died, a disk that was full. With renderRetry, five minutes.
+const renderAttempts = 8
+
+// renderRetry is the pause after an attempt: 1, 4, 9, ... seconds, a minute at most.
+func renderRetry(attempt int) time.Duration {
+	return min(time.Duration(attempt*attempt)*time.Second, time.Minute)
+}
+
+type renderWorker struct {
+	river.WorkerDefaults[renderArgs]
+	pipeline *Pipeline
+}
+
+func (w *renderWorker) NextRetry(job *river.Job[renderArgs]) time.Time {
+	return time.Now().Add(renderRetry(job.Attempt))
+}
+
+// Work renders one submission. It may run twice: a submission that is final is left
+// alone, and only the attempt that counts can commit.
+func (w *renderWorker) Work(ctx context.Context, job *river.Job[renderArgs]) error {
+	p := w.pipeline
+	log := p.Log.With("submission", job.Args.SubmissionID, "account", job.Args.AccountID, "attempt", job.Attempt)
+	s, err := p.DB.Submission(ctx, storage.Scope{AccountID: job.Args.AccountID}, job.Args.SubmissionID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return river.JobCancel(err)
+	case err != nil:
+		return err
+	case s.State != platen.DocumentPending:
+		return nil
+	}
+	start := time.Now()
+	file, err := p.render(ctx, s, job.Attempt)
+	elapsed := time.Since(start)
+	var failure *platen.Failure
+	if err != nil && !errors.As(err, &failure) {
+		log.WarnContext(ctx, "rendering was interrupted and will be tried again", "error", err)
+		return err
+	}
+	if failure != nil && transient(failure) && job.Attempt < renderAttempts {
+		log.WarnContext(ctx, "rendering failed and will be tried again", "code", failure.Code, "error", failure.Message)
+		return failure
+	}
+	if err := p.finishRender(ctx, job, file, failure, elapsed); err != nil {
+		if file != nil {
+			// Nobody will name this copy; if this fails too, the sweep finds it.
+			_ = p.Blobs.Delete(context.WithoutCancel(ctx), file.BlobKey)
+		}
+		if errors.Is(err, errSettled) || errors.Is(err, storage.ErrFenced) {
+			log.InfoContext(ctx, "another attempt was first")
+			return river.JobCancel(err)
+		}
+		return err
+	}
+	p.metrics.rendered(failure, elapsed)
+	if failure != nil {
+		log.WarnContext(ctx, "document failed", "stage", failure.Stage, "code", failure.Code, "error", failure.Message)
+	} else {
+		log.InfoContext(ctx, "document processed", "ms", elapsed.Milliseconds(), "pages", file.PageCount, "bytes", file.ByteSize)
+	}
+	return nil
+}
+
+// transient tells whether a failure is of the machinery and not of the document, so
+// that trying again by ourselves makes sense.
+func transient(f *platen.Failure) bool {
+	return f.Code == platen.FailureBrowserGone || f.Code == platen.FailureStorage
+}
+
+var errSettled = errors.New("the document is settled already")
+
+// finishRender commits the outcome: the final state, the actions that follow with
+// their jobs, the event that shows all of it, and the end of this job (R6.1).
+func (p *Pipeline) finishRender(ctx context.Context, job *river.Job[renderArgs], file *platen.DocumentFile, failure *platen.Failure, elapsed time.Duration) error {
+	err := p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		s, err := tx.LockSubmission(ctx, job.Args.AccountID, job.Args.SubmissionID)
+		if err != nil {
+			return err
+		}
+		if s.State != platen.DocumentPending {
+			return errSettled
+		}
+		if err := tx.Fence(ctx, job.ID, job.Attempt); err != nil {
+			return err
+		}
+		ms := int(elapsed.Milliseconds())
+		s.ProcessingTimeMS = &ms
+		var actions []*platen.Action
+		if failure != nil {
+			s.State, s.Failure = platen.DocumentFailed, failure
+		} else {
+			now := time.Now().UTC().Truncate(time.Microsecond)
+			s.State, s.File, s.ProcessedAt = platen.DocumentProcessed, file, &now
+			if actions, err = p.newActions(ctx, tx, s); err != nil {
+				return err
+			}
+		}
+		if err := tx.FinishSubmission(ctx, s, actions); err != nil {
+			return err
+		}
+		for _, action := range actions {
+			if _, err := p.river.InsertTx(ctx, tx.SQL(), deliverArgs{AccountID: action.AccountID, ActionID: action.ID}, nil); err != nil {
+				return err
+			}
+		}
+		_, err = river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx.SQL(), job)
+		return err
+	})
+	if err == nil {
+		p.Hub.Nudge()
+	}
+	return err
+}
+
+// newActions makes one action for each integration that applies to the document.
+func (p *Pipeline) newActions(ctx context.Context, tx *storage.Tx, s *platen.Submission) ([]*platen.Action, error) {
+	integrations, err := tx.IntegrationsFor(ctx, s.AccountID, s.Test)
+	if err != nil {
+		return nil, err
+	}
+	actions := make([]*platen.Action, len(integrations))
+	for i, integration := range integrations {
+		actions[i] = &platen.Action{AccountID: s.AccountID, ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload,
+			IntegrationID: integration.ID, SubmissionID: s.ID, Test: s.Test}
+	}
+	return actions, nil
+}
+
+// watermark is what test documents are marked with (R3.5).
+const watermark = "TEST"
+
+// render makes the document and stores Platen's own copy of it. The error is a
+// *platen.Failure when it says something about the document.
+func (p *Pipeline) render(ctx context.Context, s *platen.Submission, attempt int) (*platen.DocumentFile, error) {
+	if err := p.DB.SubmissionContent(ctx, s); err != nil {
+		return nil, err
+	}
+	texts, err := p.Liquid.Render(ctx, s.TemplateVersionID, sources(*s.Content), liquidVariables(s))
+	if err != nil {
+		return nil, templateFailure(err)
+	}
+	page := renderer.Page{Account: s.AccountID, HTML: texts["html"], CSS: s.Content.CSS,
+		HeaderHTML: texts["headerHtml"], FooterHTML: texts["footerHtml"], Settings: s.Content.Page}
+	result, err := p.Renderer.Render(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	content := result.PDF
+	var info pdf.Info
+	if s.Test {
+		content, info, err = p.PDF.Watermark(ctx, content, watermark)
+	} else {
+		info, err = p.PDF.Inspect(ctx, content)
+	}
+	if err != nil {
+		return nil, pdfFailure(err)
+	}
+	sum := sha256.Sum256(content)
+	file := &platen.DocumentFile{ContentType: "application/pdf", ByteSize: int64(len(content)), PageCount: info.Pages,
+		SHA256: hex.EncodeToString(sum[:]), BlobKey: fmt.Sprintf("%s/%d-%s.pdf", s.ID, attempt, platen.RandomString(8))}
+	if err := p.Blobs.Put(ctx, file.BlobKey, bytes.NewReader(content), file.ByteSize, file.ContentType); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		p.Log.ErrorContext(ctx, "storing a document failed", "submission", s.ID, "error", err)
+		return nil, &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, Retryable: true, OccurredAt: time.Now(),
+			Message: "The finished document could not be stored: the operator's storage refused it, or is full. The log says why."}
+	}
+	return file, nil
+}
+
+// liquidVariables are what the sources see: the keys of data by themselves, and over
+// them the names that are Platen's own.
+func liquidVariables(s *platen.Submission) json.RawMessage {
+	variables := map[string]json.RawMessage{}
+	if json.Unmarshal(s.Data, &variables) != nil {
+		variables = map[string]json.RawMessage{} // data that is no object is seen as data alone
+	}
+	set := func(name string, value any) {
+		text, err := json.Marshal(value)
+		if err != nil {
+			panic(fmt.Sprintf("a string or a raw message does not marshal: %v", err))
+		}
+		variables[name] = text
+	}
+	set("data", s.Data)
+	set("metadata", s.Metadata)
+	set("submission_id", s.ID)
+	templateID, templateName, templateVersion := templateNames(s)
+	set("template_id", templateID)
+	set("template_name", templateName)
+	set("template_version", templateVersion)
+	text, err := json.Marshal(variables)
+	if err != nil {
+		panic(fmt.Sprintf("raw messages do not marshal: %v", err))
+	}
+	return text
+}
+
+// templateNames are a submission's template id, name and version as Liquid sees
+// them, in documents and in path templates (R5.4).
+func templateNames(s *platen.Submission) (id, name, version string) {
+	if s.TemplateID == "" {
+		return "html", "html", "0"
+	}
+	return s.TemplateID, s.TemplateName, fmt.Sprint(s.TemplateVersionNumber)
+}
+
+func templateFailure(err error) error {
+	var mistake *liquid.Error
+	if !errors.As(err, &mistake) {
+		return err
+	}
+	failure := &platen.Failure{Stage: platen.StageTemplate, Code: platen.FailureTemplateRender, Message: mistake.Message,
+		OccurredAt: time.Now(), Line: mistake.Line, Column: mistake.Column}
+	if mistake.Source != "" {
+		failure.Path = []string{mistake.Source}
+	}
+	switch mistake.Kind {
+	case liquid.Syntax:
+		failure.Code = platen.FailureTemplateSyntax
+	case liquid.Limit:
+		failure.Code = platen.FailureTemplateLimit
+	}
+	return failure
+}
+
+func pdfFailure(err error) error {
+	var mistake *pdf.Error
+	if !errors.As(err, &mistake) {
+		return err
+	}
+	return &platen.Failure{Stage: platen.StageRender, Code: platen.FailurePDFProcessing, OccurredAt: time.Now(),
+		Message: "The printed PDF could not be finished: " + mistake.Message}
+}

@@ -1,0 +1,68 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+
+	"platen"
+	"platen/liquid"
+	"platen/storage"
+)
+
+// CreateTemplate saves a template and publishes it as version 1. Liquid that does
+// not parse is refused with line and column (R2.4). The error is platen.Errors when
+// the caller can mend it.
+func (p *Pipeline) CreateTemplate(ctx context.Context, t *platen.Template) error {
+	errs := t.Validate()
+	syntax, err := p.checkLiquid(ctx, t.Draft)
+	if err != nil {
+		return err
+	}
+	if err := append(errs, syntax.At("content")...).Err(); err != nil {
+		return err
+	}
+	t.ID = platen.NewID(platen.KindTemplate)
+	return p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if err := tx.CreateTemplate(ctx, t); err != nil {
+			return err
+		}
+		version, err := tx.PublishTemplate(ctx, t.AccountID, t.ID)
+		if err == nil {
+			t.LatestVersion = version.Number
+		}
+		return err
+	})
+}
+
+// sources are the parts of a content that are Liquid, by the names of their fields.
+func sources(c platen.TemplateContent) []liquid.Source {
+	all := []liquid.Source{{Name: "html", Text: c.HTML}, {Name: "headerHtml", Text: c.HeaderHTML}, {Name: "footerHtml", Text: c.FooterHTML}}
+	given := all[:1]
+	for _, source := range all[1:] {
+		if source.Text != "" {
+			given = append(given, source)
+		}
+	}
+	return given
+}
+
+// checkLiquid finds the first mistake in each Liquid source of a content.
+func (p *Pipeline) checkLiquid(ctx context.Context, c platen.TemplateContent) (platen.Errors, error) {
+	var errs platen.Errors
+	for _, source := range sources(c) {
+		if len(source.Text) > platen.MaxSource {
+			continue // refused for its size already
+		}
+		err := p.Liquid.Check(ctx, source)
+		var mistake *liquid.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &mistake):
+			errs = append(errs, &platen.Error{Code: platen.CodeTemplateInvalid, Message: mistake.Message,
+				Path: []string{source.Name}, Line: max(mistake.Line, 1), Column: max(mistake.Column, 1)})
+		default:
+			return nil, err
+		}
+	}
+	return errs, nil
+}

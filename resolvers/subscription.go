@@ -1,0 +1,56 @@
+package resolvers
+
+import (
+	"context"
+	"errors"
+
+	"platen/feed"
+	"platen/graph"
+	"platen/storage"
+)
+
+func (r subscription) SubmissionUpdated(ctx context.Context, id string) (<-chan *graph.SubmissionEvent, error) {
+	updates, err := r.Hub.Submission(ctx, scope(ctx), id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, notFound("submission", id)
+	}
+	return events(ctx, updates, err, func(u *feed.Update) *graph.SubmissionEvent {
+		return &graph.SubmissionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Submission: toSubmission(u.Submission)}
+	})
+}
+
+func (r subscription) ActionUpdated(ctx context.Context, id string) (<-chan *graph.ActionEvent, error) {
+	updates, err := r.Hub.Action(ctx, scope(ctx), id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, notFound("action", id)
+	}
+	return events(ctx, updates, err, func(u *feed.Update) *graph.ActionEvent {
+		return &graph.ActionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Action: toAction(u.Action(id))}
+	})
+}
+
+func kind(u *feed.Update) graph.EventKind {
+	if u.Snapshot {
+		return graph.EventKindSnapshot
+	}
+	return graph.EventKindChanged
+}
+
+// events translates updates until they end.
+func events[E any](ctx context.Context, updates <-chan *feed.Update, err error, event func(*feed.Update) E) (<-chan E, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan E)
+	go func() {
+		defer close(out)
+		for update := range updates {
+			select {
+			case out <- event(update):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}

@@ -1,0 +1,255 @@
+// Package server is Platen's HTTP: routes, GraphQL's transports, authentication,
+// limits, downloads and health.
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"platen"
+	"platen/pipeline"
+	"platen/resolvers"
+	"platen/storage"
+)
+
+// Options are what the server serves.
+type Options struct {
+	Resolvers *resolvers.Root
+	DB        *storage.DB
+	Pipeline  *pipeline.Pipeline
+	SDL       string       // the schema's text, as in schema.graphqls
+	Metrics   http.Handler // the figures of /metrics
+	// Checks say whether the parts that this node needs work, by name.
+	Checks map[string]func(context.Context) error
+	Log    *slog.Logger
+}
+
+// Server answers all of Platen's addresses.
+type Server struct {
+	Options
+	handler  http.Handler
+	sockets  *sockets
+	draining atomic.Bool
+}
+
+// maxBody is the largest request body, in bytes: room for a submission's data,
+// HTML, CSS, header, footer and metadata, each at its limit.
+const maxBody = platen.MaxData + 4*platen.MaxSource + platen.MaxMetadata + 1<<20
+
+// New makes the server.
+func New(o Options) *Server {
+	s := &Server{Options: o, sockets: newSockets(o.DB, o.Log)}
+	mux := http.NewServeMux()
+	mux.Handle("/graphql", s.authenticate(limitBody(s.graphql())))
+	mux.HandleFunc("GET /schema.graphql", s.schema)
+	mux.HandleFunc("GET /files/{account}/{name}", s.file)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "alive"})
+	})
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("GET /metrics", o.Metrics)
+	mux.HandleFunc("GET /{$}", s.home)
+	s.handler = s.logged(mux)
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Run closes the websockets of tokens that are revoked, until ctx ends.
+func (s *Server) Run(ctx context.Context) { s.sockets.watch(ctx) }
+
+// Drain makes the node unready and tells websocket clients to come back elsewhere.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.sockets.closeAll()
+}
+
+// logged gives each request an id and writes one line about it when it is over.
+func (s *Server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get("X-Request-Id")
+		if id == "" || len(id) > 64 || strings.Trim(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-") != "" {
+			id = platen.RandomString(16)
+		}
+		w.Header().Set("X-Request-Id", id)
+		ctx := platen.WithRequestID(r.Context(), id)
+		start, seen := time.Now(), &recorder{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(seen, r.WithContext(ctx))
+		level := slog.LevelInfo
+		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
+			level = slog.LevelDebug // probes come every few seconds
+		}
+		// The query is left out: it may hold a signature.
+		s.Log.Log(ctx, level, "request", "method", r.Method, "path", r.URL.Path, "status", seen.status,
+			"bytes", seen.bytes, "ms", time.Since(start).Milliseconds())
+	})
+}
+
+// recorder notes what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController, and with it the websocket upgrade, reach
+// the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// authenticate finds the API token of a request. A token that is no good is refused
+// here; a request without one goes on, and the schema's @auth says what needs one.
+func (s *Server) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if header := r.Header.Get("Authorization"); header != "" {
+			token, err := s.token(r.Context(), header)
+			if err != nil {
+				status, code := http.StatusUnauthorized, "UNAUTHENTICATED"
+				if !errors.Is(err, errToken) {
+					s.Log.ErrorContext(r.Context(), "a token could not be checked", "error", err)
+					status, code, err = http.StatusServiceUnavailable, "UNAVAILABLE", errors.New("the database does not answer at the moment; try again soon")
+				} else {
+					w.Header().Set("WWW-Authenticate", "Bearer")
+				}
+				answerError(w, status, code, err.Error())
+				return
+			}
+			r = r.WithContext(resolvers.WithToken(r.Context(), token))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var errToken = errors.New("this API token is unknown, revoked or expired: check that it was copied whole, and sent as `Bearer ...`")
+
+// token finds the token that an Authorization header names.
+func (s *Server) token(ctx context.Context, header string) (*platen.APIToken, error) {
+	scheme, secret, _ := strings.Cut(header, " ")
+	secret = strings.TrimSpace(secret)
+	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
+		return nil, errToken
+	}
+	token, err := s.DB.APITokenBySecret(ctx, platen.HashTokenSecret(secret))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, errToken
+	}
+	return token, err
+}
+
+// limitBody reads a request's body, which must not be larger than maxBody.
+func limitBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+			var tooLarge *http.MaxBytesError
+			if errors.As(err, &tooLarge) {
+				answerError(w, http.StatusRequestEntityTooLarge, "BAD_USER_INPUT", "The request is larger than Platen accepts. Give large images an address, or split the data.")
+				return
+			}
+			if err != nil {
+				return // the client went away
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// answerError answers with one GraphQL error, for what is refused before GraphQL.
+func answerError(w http.ResponseWriter, status int, code, message string) {
+	answer(w, status, map[string]any{"errors": []any{map[string]any{"message": message, "extensions": map[string]string{"code": code}}}})
+}
+
+func answer(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(value) // the client may be gone
+}
+
+// schema serves the contract, without the directives that only the generator reads.
+func (s *Server) schema(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, publicSDL(s.SDL))
+}
+
+// ready tells whether this node should get requests, and what stands in the way.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	status, parts := http.StatusOK, map[string]string{}
+	for name, check := range s.Checks {
+		parts[name] = "ok"
+		if err := check(ctx); err != nil {
+			s.Log.WarnContext(ctx, "not ready", "part", name, "error", err)
+			status, parts[name] = http.StatusServiceUnavailable, "failing"
+		}
+	}
+	if s.draining.Load() {
+		status, parts["node"] = http.StatusServiceUnavailable, "draining"
+	}
+	answer(w, status, map[string]any{"ready": status == http.StatusOK, "parts": parts})
+}
+
+// home says where things are, until the page is built.
+func (s *Server) home(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_, _ = io.WriteString(w, homePage)
+}
+
+const homePage = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Platen</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}code{background:#f2f2f2;padding:.1em .3em}</style>
+<h1>Platen is running</h1>
+<p>The API is at <code>/graphql</code>, over HTTP and websockets; its contract is at <a href="/schema.graphql">/schema.graphql</a>.</p>
+<p>Whether this node is ready: <a href="/readyz">/readyz</a>. Its figures: <a href="/metrics">/metrics</a>.</p>
+<p>A first document in five minutes: see README.md. A page to look at it all is not built yet.</p>
+`
+
+// file serves Platen's own copy of a document, to whoever holds a signed address of
+// it; ranges and conditional requests work.
+func (s *Server) file(w http.ResponseWriter, r *http.Request) {
+	document, content, err := s.Pipeline.Download(r.Context(), r.URL.Path, r.URL.Query())
+	switch {
+	case errors.Is(err, pipeline.ErrDownloadSignature), errors.Is(err, pipeline.ErrDownloadExpired):
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	case errors.Is(err, pipeline.ErrDownloadGone):
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	case err != nil:
+		s.Log.ErrorContext(r.Context(), "a download failed", "path", r.URL.Path, "error", err)
+		http.Error(w, "The document cannot be read at the moment; try again soon.", http.StatusServiceUnavailable)
+		return
+	}
+	defer content.Close()
+	h := w.Header()
+	h.Set("Content-Type", document.File.ContentType)
+	h.Set("Content-Disposition", `inline; filename="`+url.PathEscape(r.PathValue("name"))+`"`)
+	h.Set("ETag", `"`+document.File.SHA256+`"`)
+	h.Set("Cache-Control", "private, no-cache") // the row decides each time
+	h.Set("Referrer-Policy", "no-referrer")     // the address is a key
+	h.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", *document.ProcessedAt, content)
+}
