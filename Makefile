@@ -4,7 +4,7 @@ GO        ?= go
 CACHE     := .cache
 VERSITYGW := $(CACHE)/bin/versitygw
 
-.PHONY: help run build test test/race generate format lint tools packages
+.PHONY: help run bucket build test test/race generate format lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,11 @@ run: ## Install what is missing, build, and start the server
 	@scripts/install-packages run
 	@$(MAKE) --no-print-directory build
 	@exec bin/platen serve
+
+bucket: $(VERSITYGW) ## Start a small S3 server with the bucket "documents" on this machine, to play with
+	@mkdir -p $(CACHE)/bucket/documents
+	@echo 'endpoint http://127.0.0.1:9000  path style  bucket documents  access key id platen  secret access key platen-secret'
+	@ROOT_ACCESS_KEY_ID=platen ROOT_SECRET_ACCESS_KEY=platen-secret exec $(VERSITYGW) --port 127.0.0.1:9000 --quiet posix $(CURDIR)/$(CACHE)/bucket
 
 build: ## Build bin/platen
 	@scripts/check-go

@@ -50,7 +50,7 @@ func misbehave(in []byte) ([]byte, error) {
 		recurse = func(n int) int { return recurse(n+1) + 1 }
 		return []byte{byte(recurse(0))}, nil
 	case "fill":
-		hoard := bytes.Repeat([]byte{1}, 140<<20)
+		hoard := bytes.Repeat([]byte{1}, 300<<20)
 		return hoard[:1], nil
 	case "flood":
 		return make([]byte, 2<<20), nil
@@ -251,7 +251,7 @@ func TestWorkersThatDieIdleAreReplacedAndThePoolCanBeClosed(t *testing.T) {
 
 func TestAWorkerThatCameNearItsMemoryLimitServesNoOtherCall(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, func(o *Options) { o.Workers, o.Limits.Memory = 1, 256<<20 })
+	p := newPool(t, func(o *Options) { o.Workers, o.Limits.Memory = 1, 512<<20 }) // room for what is filled in arenas of 64 MB
 	worker := func() (found *worker) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -404,6 +404,10 @@ func copyOfThisProgram(t *testing.T, folderMode os.FileMode) string {
 		t.Fatal(err)
 	}
 	program := filepath.Join(folder, "program")
+	// A child that is being forked meanwhile would hold the file open for writing,
+	// and a file that is open for writing cannot be executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	from, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
