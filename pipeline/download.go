@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +30,9 @@ func (p *Pipeline) DownloadURL(s *platen.Submission, life time.Duration) string 
 	}
 	path := "/files/" + s.AccountID + "/" + s.ID + ".pdf"
 	expires := strconv.FormatInt(time.Now().Add(life).Unix(), 10)
-	query := url.Values{"expires": {expires}, "signature": {p.Keyring.Sign(downloadPurpose, path+"?"+expires)}}
-	return p.BaseURL + path + "?" + query.Encode()
+	// One parameter, so that there is no & in the address: JSON shows that as \u0026,
+	// and people copy addresses out of JSON.
+	return p.BaseURL + path + "?signature=" + expires + "." + p.Keyring.Sign(downloadPurpose, path+"?"+expires)
 }
 
 // Errors of a download. Which of them it was is told to the holder of a signed
@@ -43,12 +43,12 @@ var (
 	ErrDownloadGone      = errors.New("the document is not there any more")
 )
 
-// Download opens Platen's own copy by the path and query of a signed address. The
+// Download opens Platen's own copy by the path and signature of an address. The
 // row is read each time, so what was deleted is gone at once. The caller closes the
 // content; ctx bounds the reading.
-func (p *Pipeline) Download(ctx context.Context, path string, query url.Values) (*platen.Submission, io.ReadSeekCloser, error) {
-	expires := query.Get("expires")
-	if !p.Keyring.Verify(downloadPurpose, path+"?"+expires, query.Get("signature")) {
+func (p *Pipeline) Download(ctx context.Context, path, signature string) (*platen.Submission, io.ReadSeekCloser, error) {
+	expires, signature, _ := strings.Cut(signature, ".")
+	if !p.Keyring.Verify(downloadPurpose, path+"?"+expires, signature) {
 		return nil, nil, ErrDownloadSignature
 	}
 	until, err := strconv.ParseInt(expires, 10, 64)

@@ -230,7 +230,7 @@ const homePage = `<!doctype html>
 // file serves Platen's own copy of a document, to whoever holds a signed address of
 // it; ranges and conditional requests work.
 func (s *Server) file(w http.ResponseWriter, r *http.Request) {
-	document, content, err := s.Pipeline.Download(r.Context(), r.URL.Path, r.URL.Query())
+	document, content, err := s.Pipeline.Download(r.Context(), r.URL.Path, r.URL.Query().Get("signature"))
 	switch {
 	case errors.Is(err, pipeline.ErrDownloadSignature), errors.Is(err, pipeline.ErrDownloadExpired):
 		http.Error(w, err.Error(), http.StatusForbidden)

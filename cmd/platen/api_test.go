@@ -533,7 +533,7 @@ func TestR3_4ADownloadIsSignedExpiresAndHasRanges(t *testing.T) {
 	other := c.submit(vars{"html": "<p>other</p>"})
 	for name, address := range map[string]string{
 		"another document": strings.Replace(doc.DownloadURL, doc.ID, other.ID, 1),
-		"a later expiry":   strings.Replace(doc.DownloadURL, "expires=1", "expires=2", 1),
+		"a later expiry":   strings.Replace(doc.DownloadURL, "signature=1", "signature=2", 1),
 		"no signature":     doc.DownloadURL[:strings.Index(doc.DownloadURL, "?")],
 		"another account":  strings.Replace(doc.DownloadURL, c.account.ID, root.NewID(root.KindAccount), 1),
 	} {
