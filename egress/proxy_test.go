@@ -152,7 +152,7 @@ func TestAnIdleTunnelIsClosed(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Fatal("data out of nowhere")
 	}
-	if took := time.Since(started); took < 100*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(started); took < 100*time.Millisecond || took > 20*time.Second {
 		t.Errorf("closed after %v", took)
 	}
 }

@@ -129,10 +129,12 @@ func (p *page) event(method string, params json.RawMessage) {
 // job is what one render needs of a page.
 type job struct {
 	markup
-	media string
-	print map[string]any
-	proxy *egress.Proxy
-	step  string // what it is doing, for the failure of a timeout
+	media    string
+	print    map[string]any
+	proxy    *egress.Proxy
+	timeout  time.Duration // from when it has a page
+	deadline time.Time     // set when it has its first
+	step     string        // what it is doing, for the failure of a timeout
 }
 
 // render loads the document and prints it.

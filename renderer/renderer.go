@@ -36,6 +36,8 @@ type Options struct {
 
 const (
 	startTimeout = 20 * time.Second
+	// takeTimeout bounds the waiting for a page, which is a process of its own.
+	takeTimeout = 30 * time.Second
 	// maxIdle idle pages are kept, each at about 25 MB.
 	maxIdle     = 16
 	maxIdleTime = time.Minute
@@ -128,7 +130,8 @@ type Result struct {
 }
 
 // Render makes the document of a page. It waits for its turn as long as ctx
-// allows; from then on the timeout of the page settings counts as well. The error
+// allows, and for a page of the browser; from then on the timeout of the page
+// settings counts as well. The error
 // is a *platen.Failure, or ctx's if the caller gave up.
 func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
 	parameters, err := printParameters(p)
@@ -147,13 +150,12 @@ func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
 		return nil, failureOf(errClosed)
 	}
 	started := time.Now()
-	j := &job{markup: newMarkup(p.HTML, p.CSS, p.Title), media: mediaType(p.Settings.Media), print: parameters, proxy: r.options.Proxy}
-	limited, cancel := context.WithTimeout(ctx, time.Duration(p.Settings.Timeout)*time.Second)
-	defer cancel()
+	j := &job{markup: newMarkup(p.HTML, p.CSS, p.Title), media: mediaType(p.Settings.Media), print: parameters, proxy: r.options.Proxy,
+		timeout: time.Duration(p.Settings.Timeout) * time.Second}
 	var pdf []byte
 	var loading []string
 	for range 2 {
-		pdf, loading, err = r.try(limited, p.Account, j)
+		pdf, loading, err = r.try(ctx, p.Account, j)
 		if !errors.Is(err, errBrowserGone) {
 			break // only a browser that died is worth a second try
 		}
@@ -165,7 +167,7 @@ func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
 		return &Result{PDF: pdf, Duration: time.Since(started)}, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case limited.Err() != nil && errors.Is(err, limited.Err()):
+	case errors.Is(err, context.DeadlineExceeded):
 		return nil, timeoutFailure(p.Settings.Timeout, j.step, loading)
 	}
 	r.options.Log.Debug("render failed", "error", err)
@@ -175,11 +177,22 @@ func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
 // try renders once, on a page of the account. loading is what a document that
 // failed was still waiting for.
 func (r *Renderer) try(ctx context.Context, account string, j *job) (pdf []byte, loading []string, err error) {
-	j.step = "starting the browser"
-	p, err := r.take(ctx, owner{account: account, scripts: j.scripts})
+	taking, cancel := context.WithTimeout(ctx, takeTimeout)
+	defer cancel()
+	p, err := r.take(taking, owner{account: account, scripts: j.scripts})
 	if err != nil {
+		if taking.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: it gives no page within %v", errBrowserGone, takeTimeout)
+		}
 		return nil, nil, err
 	}
+	// The document's time begins here: a browser that is slow to give a page is not
+	// its fault. A second try gets what the first one left.
+	if j.deadline.IsZero() {
+		j.deadline = time.Now().Add(j.timeout)
+	}
+	ctx, cancel = context.WithDeadline(ctx, j.deadline)
+	defer cancel()
 	pdf, err = p.render(ctx, j)
 	if err != nil {
 		loading = p.assets.loading()

@@ -404,3 +404,32 @@ func TestFourNodesMigrateAnEmptyDatabaseTogether(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestOnlyTheAttemptThatCountsMayCommit(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	var id int64
+	if err := db.SQL().QueryRowContext(t.Context(), `insert into river.river_job (kind, args, max_attempts, attempt, state, attempted_at, attempted_by)
+		values ('render_submission', '{}', 50, 2, 'running', now(), '{"node"}') returning id`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	fence := func(attempt int) error {
+		return db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.Fence(t.Context(), id, attempt) })
+	}
+	if err := fence(2); err != nil {
+		t.Errorf("the running attempt: %v", err)
+	}
+	if err := fence(1); !errors.Is(err, storage.ErrFenced) {
+		t.Errorf("an earlier attempt: %v, want ErrFenced", err)
+	}
+	if n, err := db.ReleaseRunningJobs(t.Context()); err != nil || n != 1 {
+		t.Errorf("released %d, %v", n, err)
+	}
+	if err := fence(2); !errors.Is(err, storage.ErrFenced) {
+		t.Errorf("after the job was released: %v, want ErrFenced", err)
+	}
+	depths, err := db.QueueDepths(t.Context())
+	if err != nil || len(depths) != 1 || depths[0].State != "available" || depths[0].Jobs != 1 {
+		t.Errorf("queue depths %+v, %v", depths, err)
+	}
+}

@@ -425,6 +425,51 @@ func TestR6_3ATransientFaultIsRetriedUntilItPasses(t *testing.T) {
 	}
 }
 
+func TestAJobThatRunsTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	server := newS3(t, "archive")
+	c.integrate(server, "archive", nil)
+	before := c.final(c.submit(vars{"html": "<p>once</p>", "wait": 0}).ID)
+	// River promises at least once: both jobs of the document come again.
+	rows, err := shared.db.SQL().QueryContext(t.Context(), `insert into river.river_job (kind, args, max_attempts, queue)
+		select kind, args, max_attempts, queue from river.river_job where args->>'submission_id' = $1 or args->>'action_id' = $2 returning id`,
+		before.ID, before.Actions[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil || len(ids) != 2 {
+		t.Fatal(ids, err)
+	}
+	deadline := time.Now().Add(patience)
+	for _, id := range ids {
+		for state := ""; state != "completed"; {
+			if err := shared.db.SQL().QueryRowContext(t.Context(), `select state from river.river_job where id = $1`, id).Scan(&state); err != nil {
+				t.Fatal(err)
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("job %d is %s", id, state)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	after := c.submission(before.ID)
+	if after.Revision != before.Revision || after.Actions[0].Revision != before.Actions[0].Revision || after.File.SHA256 != before.File.SHA256 {
+		t.Errorf("before %v\nafter %v", before, after)
+	}
+	if n := len(server.Requests()); n != 1 {
+		t.Errorf("%d uploads", n)
+	}
+}
+
 func TestAFailedRenderIsAFailedSubmissionWithItsFailure(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
@@ -445,7 +490,7 @@ func TestAFailedRenderIsAFailedSubmissionWithItsFailure(t *testing.T) {
 		"endless Liquid":                  {vars{"html": "{% for i in (1..100000000) %}{% for j in (1..100000000) %}{% endfor %}{% endfor %}"}, "TEMPLATE", "TEMPLATE_LIMIT", false, "", 0},
 		"an address that is closed":       {vars{"html": `<img src="` + closed.URL + `/x.png?sig=abc">`}, "ASSET", "EGRESS_DENIED", false, "", 0},
 		"a picture that is not there":     {vars{"html": `<img src="` + missing.URL + `/x.png">`}, "ASSET", "ASSET_FAILED", false, "", 0},
-		"a picture that never comes":      {vars{"html": `<img src="` + silent.URL + `/x.png">`, "page": vars{"timeout": 1}}, "RENDER", "RENDER_TIMEOUT", true, "", 0},
+		"a picture that never comes":      {vars{"html": `<img src="` + silent.URL + `/x.png">`, "page": vars{"timeout": 3}}, "RENDER", "RENDER_TIMEOUT", true, "", 0},
 		"an endless script":               {vars{"html": `<script>while (true) {}</script>`, "page": vars{"timeout": 1}}, "RENDER", "RENDER_TIMEOUT", false, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,72 @@
+package pipeline
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"platen"
+	"platen/storage"
+	"platen/storage/blob"
+	"platen/storage/storagetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storagetest.Main(m)) }
+
+func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	dir := t.TempDir()
+	blobs, err := blob.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blobs.Close()
+	p, err := New(Options{DB: db, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := storagetest.Submission(t, db, account.ID, false)
+	for _, key := range []string{"sub_a/1-old.pdf", "sub_b/1-young.pdf", named.ID + "/1-named.pdf"} {
+		if err := blobs.Put(t.Context(), key, bytes.NewReader([]byte("x")), 1, "application/pdf"); err != nil {
+			t.Fatal(err)
+		}
+		if key != "sub_b/1-young.pdf" {
+			past := time.Now().Add(-25 * time.Hour)
+			if err := os.Chtimes(filepath.Join(dir, key), past, past); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	now := time.Now()
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
+		s, err := tx.LockSubmission(t.Context(), account.ID, named.ID)
+		if err != nil {
+			return err
+		}
+		s.State, s.ProcessedAt = platen.DocumentProcessed, &now
+		s.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 1, PageCount: 1, BlobKey: named.ID + "/1-named.pdf"}
+		return tx.FinishSubmission(t.Context(), s, nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&housekeepWorker{pipeline: p}).Work(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for key, kept := range map[string]bool{"sub_a/1-old.pdf": false, "sub_b/1-young.pdf": true, named.ID + "/1-named.pdf": true} {
+		content, err := blobs.Open(t.Context(), key)
+		if kept && err != nil || !kept && !errors.Is(err, blob.ErrNotFound) {
+			t.Errorf("%s: %v, kept should be %v", key, err, kept)
+		}
+		if err == nil {
+			content.Close()
+		}
+	}
+}
