@@ -69,9 +69,9 @@ func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) e
 		return err
 	}
 	if err := p.finishDelivery(ctx, job, action, done); err != nil {
-		if errors.Is(err, errSettled) || errors.Is(err, storage.ErrFenced) {
+		if errors.Is(err, errSettled) {
 			log.InfoContext(ctx, "another attempt was first")
-			return river.JobCancel(err)
+			return nil
 		}
 		return err
 	}

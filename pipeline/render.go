@@ -75,14 +75,18 @@ func (w *renderWorker) Work(ctx context.Context, job *river.Job[renderArgs]) err
 		return failure
 	}
 	if err := p.finishRender(ctx, job, file, failure, elapsed); err != nil {
-		if file != nil {
-			// Nobody will name this copy; if this fails too, the sweep finds it.
+		overtaken := errors.Is(err, errSettled) || errors.Is(err, storage.ErrFenced)
+		if overtaken && file != nil {
+			// Surely nobody names this copy. After any other error it may have been
+			// committed all the same, and the sweep decides.
 			_ = p.Blobs.Delete(context.WithoutCancel(ctx), file.BlobKey)
 		}
-		if errors.Is(err, errSettled) || errors.Is(err, storage.ErrFenced) {
+		if errors.Is(err, errSettled) {
 			log.InfoContext(ctx, "another attempt was first")
-			return river.JobCancel(err)
+			return nil
 		}
+		// Fenced, the job is tried again and then finds what the other attempt did:
+		// River would complete or cancel it under that one's feet.
 		return err
 	}
 	p.metrics.rendered(failure, elapsed)

@@ -22,7 +22,7 @@ type process struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	base    string
-	out     *bytes.Buffer // what it printed, until it listens
+	out     *syncBuffer // what it printed
 	log     *syncBuffer
 	exited  chan struct{}
 	exitErr error
@@ -59,7 +59,7 @@ func platen(t *testing.T, dir string, args ...string) *exec.Cmd {
 
 func serveProcess(t *testing.T, dir string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: platen(t, dir, "serve"), out: &bytes.Buffer{}, log: &syncBuffer{}, exited: make(chan struct{})}
+	p := &process{t: t, cmd: platen(t, dir, "serve"), out: &syncBuffer{}, log: &syncBuffer{}, exited: make(chan struct{})}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func serveProcess(t *testing.T, dir string) *process {
 	line := ""
 	for err == nil && p.base == "" {
 		line, err = lines.ReadString('\n')
-		p.out.WriteString(line)
+		_, _ = p.out.Write([]byte(line))
 		if _, address, found := strings.Cut(line, "listens on "); found {
 			p.base = strings.TrimSpace(address)
 		}
@@ -93,6 +93,23 @@ func serveProcess(t *testing.T, dir string) *process {
 		t.Fatalf("it does not start: %v\n%s", p.exitErr, p.log)
 	}
 	return p
+}
+
+// tokens are the live and the test token that the first start prints.
+func (p *process) tokens() (secrets []string) {
+	p.t.Helper()
+	deadline := time.Now().Add(patience)
+	for len(secrets) < 2 {
+		secrets = nil
+		for _, match := range printedToken.FindAllStringSubmatch(p.out.String(), -1) {
+			secrets = append(secrets, match[2])
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("it printed no tokens:\n%s", p.out)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return secrets
 }
 
 // stop sends a signal and waits for the end.
@@ -187,11 +204,11 @@ func TestR9_1AStartNeedsNoConfigurationAndASecondOneKeepsEverything(t *testing.T
 		t.Errorf("it ended with %v", first.exitErr)
 	}
 	gone(t, children)
-	tokens := printedToken.FindAllStringSubmatch(first.out.String(), -1)
+	tokens := first.tokens()
 	if len(tokens) != 2 || !strings.Contains(first.out.String(), "Next:") {
 		t.Fatalf("the first start printed\n%s", first.out)
 	}
-	c.live, c.test = tokens[0][2], tokens[1][2]
+	c.live, c.test = tokens[0], tokens[1]
 	if log := first.log.String(); strings.Contains(log, c.live) || strings.Contains(log, c.test) {
 		t.Error("a token is in the log")
 	}
@@ -267,15 +284,35 @@ func ready(t *testing.T, p *process) {
 	}
 }
 
+func TestCtrlCLetsRunningWorkFinish(t *testing.T) {
+	t.Parallel()
+	p := serveProcess(t, emptyFolder(t))
+	ready(t, p)
+	c := &client{t: t, base: p.base, live: p.tokens()[0]}
+	doc := c.submit(vars{"html": `<p>slow</p><script>const end = Date.now() + 3000; while (Date.now() < end) {}</script>`, "wait": 1})
+	if doc.State != "PENDING" {
+		t.Fatalf("%v", doc)
+	}
+	children := descendants(t, p.cmd.Process.Pid)
+	p.stop(syscall.SIGINT)
+	if p.exitErr != nil {
+		t.Errorf("it ended with %v", p.exitErr)
+	}
+	gone(t, children)
+	if !regexp.MustCompile(`"document processed".*"` + doc.ID + `".*"attempt":1`).MatchString(p.log.String()) {
+		t.Errorf("the document was not finished:\n%s", p.log)
+	}
+}
+
 func TestR9_2AnAcceptedDocumentSurvivesKill9(t *testing.T) {
 	t.Parallel()
 	dir := emptyFolder(t)
 	p := serveProcess(t, dir)
 	ready(t, p)
 	p.stop(syscall.SIGINT)
-	tokens := printedToken.FindAllStringSubmatch(p.out.String(), -1)
+	live := p.tokens()[0]
 	p = serveProcess(t, dir)
-	c := &client{t: t, base: p.base, live: tokens[0][2]}
+	c := &client{t: t, base: p.base, live: live}
 	// One document is being rendered when the node dies: its script never ends.
 	doc := c.submit(vars{"html": `<p>kept</p><script>while (true) {}</script>`, "page": vars{"timeout": 5}, "wait": 1})
 	if doc.State != "PENDING" {
