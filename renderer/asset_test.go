@@ -256,3 +256,56 @@ func TestAHeaderReachesNothingAndRunsNothing(t *testing.T) {
 		t.Errorf("%d requests", hits.Load())
 	}
 }
+
+func TestAnImageThatIsNoneEndsTheDocument(t *testing.T) {
+	t.Parallel()
+	const pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+	for name, html := range map[string]string{
+		"a relative address":      `<img src="logo.png">`,
+		"a rooted address":        `<img src="/logo.png?sig=geheim">`,
+		"a file":                  `<img src="file:///etc/hostname.png">`,
+		"data that is no picture": `<img src="data:image/png;base64,AAAA">`,
+		"one of several":          `<img src="` + pixel + `"><IMG SRC='nowhere.svg'>`,
+	} {
+		failure := renderFails(t, shared, document(t, html), platen.StageAsset, platen.FailureAssetFailed)
+		if strings.Contains(failure.Message+string(failure.Details), "geheim") {
+			t.Errorf("%s: a query is shown: %s", name, failure.Message)
+		}
+		if failure.Retryable {
+			t.Errorf("%s: trying again cannot help", name)
+		}
+	}
+	for name, html := range map[string]string{
+		"a picture":             `<img src="` + pixel + `">`,
+		"an SVG without a size": `<img src="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 10 10'%3E%3Crect width='9' height='9'/%3E%3C/svg%3E">`,
+		"an image without one":  `<img alt="none">`,
+		"inline SVG":            `<svg width="10" height="10"><image href="` + pixel + `" width="5" height="5"/></svg>`,
+	} {
+		if _, err := shared.Render(t.Context(), document(t, html+"fine")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestADocumentThatLeavesIsNotPrinted(t *testing.T) {
+	t.Parallel()
+	elsewhere := server(t, openHost, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<h1>another page</h1>")) })
+	for name, html := range map[string]string{
+		"a script":             "<script>location='" + elsewhere.URL + "/'</script>INVOICE",
+		"a script, to nobody":  "<script>location='http://127.0.0.1:1/'</script>INVOICE",
+		"a refresh":            "<meta http-equiv=refresh content='0;url=" + elsewhere.URL + "/'>INVOICE",
+		"a refresh, to nobody": "<meta http-equiv=refresh content='0;url=http://127.0.0.1:1/'>INVOICE",
+		"a form":               "<form action='" + elsewhere.URL + "/'></form><script>document.forms[0].submit()</script>INVOICE",
+	} {
+		for range 3 {
+			failure := renderFails(t, shared, document(t, html), platen.StageRender, platen.FailureRenderFailed)
+			if !strings.Contains(failure.Message, "another address") {
+				t.Errorf("%s: %s", name, failure.Message)
+			}
+		}
+	}
+	anchor := render(t, document(t, "<p id=there>INVOICE</p><script>location.hash='there'</script>"))
+	if got := text(t, anchor); !strings.Contains(got, "INVOICE") {
+		t.Errorf("a document that goes to an anchor of its own: %q", got)
+	}
+}

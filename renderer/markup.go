@@ -29,6 +29,7 @@ type markup struct {
 	scripts   bool // it may hold a script
 	addresses bool // it may load something from an address
 	fonts     bool // it may have fonts to wait for
+	images    bool // it may have images
 	refreshes bool // it may move itself to another address without a script
 }
 
@@ -60,6 +61,7 @@ func newMarkup(source, css, title string) markup {
 	}
 	m.addresses = m.scripts || has(addressWords...)
 	m.fonts = m.addresses || has("@font-face")
+	m.images = m.scripts || has("<im") // <img>, and <image>, which is another word for it
 	return m
 }
 

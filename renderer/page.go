@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,8 @@ type page struct {
 	doubt atomic.Bool
 	// moved is set when the document, or a frame in it, went to an address.
 	moved atomic.Bool
+	// left is set when the document itself did: what is printed is then another one.
+	left atomic.Bool
 
 	// What the tab is set to, so that it is told only of changes.
 	media   string
@@ -118,6 +121,15 @@ func (p *page) event(method string, params json.RawMessage) {
 	case "Page.frameRequestedNavigation", "Page.frameStartedNavigating", "Page.frameNavigated":
 		p.doubt.Store(true)
 		p.moved.Store(true)
+		var to struct {
+			FrameID        proto.PageFrameID
+			NavigationType string
+			Frame          struct{ ID proto.PageFrameID }
+		}
+		// A frame in the document may go where it likes, and a document to its own anchors.
+		if json.Unmarshal(params, &to) == nil && (to.FrameID == p.frame || to.Frame.ID == p.frame) && to.NavigationType != "sameDocument" {
+			p.left.Store(true)
+		}
 	case "Page.javascriptDialogOpening":
 		// A dialog holds its page until it is answered. The answer to this is nobody's concern.
 		go p.browser.call(p.life, p.session, "Page.handleJavaScriptDialog", proto.PageHandleJavaScriptDialog{Accept: true})
@@ -161,6 +173,7 @@ func (p *page) loadAndPrint(ctx context.Context, j *job) ([]byte, error) {
 	p.blank = false
 	p.doubt.Store(false)
 	p.moved.Store(false)
+	p.left.Store(false)
 	p.assets.reset()
 	p.forgetLoad()
 
@@ -170,6 +183,15 @@ func (p *page) loadAndPrint(ctx context.Context, j *job) ([]byte, error) {
 	}
 	if err := p.waitForLoad(ctx); err != nil {
 		return nil, err
+	}
+	if p.left.Load() {
+		return nil, errPageMoved
+	}
+	if j.images {
+		j.step = "loading images"
+		if err := p.brokenImages(tab); err != nil {
+			return nil, err
+		}
 	}
 	if j.fonts {
 		j.step = "loading fonts"
@@ -185,11 +207,56 @@ func (p *page) loadAndPrint(ctx context.Context, j *job) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.left.Load() {
+		return nil, errPageMoved
+	}
 	// Printing can load what the screen did not need.
 	if failure := assetFailure(p.assets.failed(j.proxy), j.proxy.Setting()); failure != nil {
 		return nil, failure
 	}
 	return decodePDF(answer)
+}
+
+// findBroken lists the sources of images that did not become pictures. decode tells
+// a broken one from an SVG without a size of its own.
+const findBroken = `(async () => {
+	const broken = [];
+	for (const image of document.images) {
+		const source = image.currentSrc || image.getAttribute('src');
+		if (!source || !image.complete || image.naturalWidth) continue;
+		await image.decode().catch(() => broken.push(source.slice(0, 200)));
+		if (broken.length === 20) break;
+	}
+	return JSON.stringify(broken);
+})()`
+
+// brokenImages finds the images that no request tells of: relative addresses, which
+// lead nowhere here, and data: addresses that hold no picture. Those that a request
+// was made for are left to the assets.
+func (p *page) brokenImages(tab session) error {
+	answer, err := proto.RuntimeEvaluate{Expression: findBroken, AwaitPromise: true, ReturnByValue: true}.Call(tab)
+	if err != nil {
+		return err
+	}
+	var sources []string
+	if json.Unmarshal([]byte(answer.Result.Value.Str()), &sources) != nil {
+		return nil // a script has tampered with what this uses: its document is its own affair
+	}
+	var failed []asset
+	for _, source := range sources {
+		scheme, _, _ := strings.Cut(strings.ToLower(source), ":")
+		switch {
+		case scheme == "http" || scheme == "https":
+		case scheme == "data":
+			failed = append(failed, asset{URL: source[:min(len(source), 40)], Type: "Image", Error: "it holds no picture that the browser can read"})
+		default:
+			failed = append(failed, asset{URL: withoutQuery(source), Type: "Image", Error: "it is not a full http or https address, and there is no folder here that it could be relative to"})
+		}
+	}
+	if failure := assetFailure(failed, ""); failure != nil {
+		return failure
+	}
+	return nil
 }
 
 // prepare sets the tab to what the document needs.
