@@ -36,13 +36,13 @@ const (
 	FailureAssetFailed  FailureCode = "ASSET_FAILED"  // an image, stylesheet, font or script did not load
 
 	// Stage RENDER.
-	FailureRenderTimeout  FailureCode = "RENDER_TIMEOUT" // not ready within the page setting's timeout
-	FailureRenderCrashed  FailureCode = "RENDER_CRASHED" // the page ran out of memory or crashed
-	FailureRenderFailed   FailureCode = "RENDER_FAILED"  // the browser refused to print
-	FailureBrowserGone    FailureCode = "BROWSER_GONE"   // the browser ended under the render
-	FailureDocumentLimit  FailureCode = "DOCUMENT_LIMIT" // the result is larger than a document may be
-	FailurePDFProcessing  FailureCode = "PDF_PROCESSING" // the finished PDF could not be marked or inspected
-	FailureInterruptedJob FailureCode = "INTERRUPTED"    // the work was cut off too often: nodes died under it
+	FailureRenderTimeout FailureCode = "RENDER_TIMEOUT" // not ready within the page setting's timeout
+	FailureRenderCrashed FailureCode = "RENDER_CRASHED" // the page ran out of memory or crashed
+	FailureRenderFailed  FailureCode = "RENDER_FAILED"  // the browser refused to print
+	FailureBrowserGone   FailureCode = "BROWSER_GONE"   // the browser ended under the render
+	FailureDocumentLimit FailureCode = "DOCUMENT_LIMIT" // the result is larger than a document may be
+	FailurePDFProcessing FailureCode = "PDF_PROCESSING" // the finished PDF could not be marked or inspected
+	FailureInterrupted   FailureCode = "INTERRUPTED"    // the work was cut off too often: nodes died under it, or Platen has a fault
 
 	// Stage STORE.
 	FailureStorage FailureCode = "STORAGE_FAILED" // Platen's own copy could not be written or read
@@ -63,7 +63,6 @@ const (
 	FailureStorageUnavailable FailureCode = "STORAGE_UNAVAILABLE" // 5xx, SlowDown and their like: tried again
 	FailureConnectionFailed   FailureCode = "CONNECTION_FAILED"   // refused, reset or cut off: tried again
 	FailureTimeout            FailureCode = "TIMEOUT"             // no answer in time: tried again
-	FailureIntegrationDeleted FailureCode = "INTEGRATION_DELETED" // the integration is gone
 	FailureSecretUnreadable   FailureCode = "SECRET_UNREADABLE"   // the stored secret cannot be decrypted with this node's keys
 )
 

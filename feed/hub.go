@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"platen"
@@ -34,10 +35,12 @@ type Hub struct {
 	nudged chan struct{} // this node has committed events
 	look   chan struct{} // there may be something to read
 
+	epoch     string
+	position  platen.Cursor // of the reader alone
+	heldSince atomic.Int64  // in nanoseconds since 1970; 0: nothing is held back
+
 	mu          sync.Mutex
 	subscribers map[string]map[*subscriber]struct{} // by document id
-	position    platen.Cursor
-	epoch       string
 }
 
 // New makes a hub that reads the history from now on.
@@ -149,13 +152,33 @@ func (h *Hub) read(ctx context.Context) time.Duration {
 		if len(events) == batch {
 			continue
 		}
-		// Events may be held back by a transaction that is still open and has no
-		// reason to nudge us when it ends.
-		if waiting, err := h.db.EventsWaiting(ctx, h.position); err == nil && waiting {
-			return 2 * gather
-		}
+		return h.held(ctx, len(events) > 0)
+	}
+}
+
+// held says when to look again when there may be events that a transaction still
+// open holds back: nobody nudges us when it ends. The longer it lasts, the less
+// often; such a transaction may stay open for hours.
+func (h *Hub) held(ctx context.Context, progress bool) time.Duration {
+	waiting, err := h.db.EventsWaiting(ctx, h.position)
+	if err != nil || !waiting {
+		h.heldSince.Store(0)
 		return pollInterval
 	}
+	if progress || h.heldSince.Load() == 0 {
+		h.heldSince.Store(time.Now().UnixNano())
+	}
+	return max(2*gather, min(h.Lag()/2, pollInterval))
+}
+
+// Lag is for how long events have been held back by a transaction that is still
+// open somewhere on the database server; 0: none are.
+func (h *Hub) Lag() time.Duration {
+	since := h.heldSince.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since))
 }
 
 func (h *Hub) hand(event *platen.Event) {

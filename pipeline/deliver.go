@@ -44,8 +44,21 @@ type outcome struct {
 }
 
 // Work makes one attempt of one action. It may run twice: the same object is put
-// under the same key again.
+// under the same key again. What goes wrong with the last attempt of the job is a
+// failed attempt of the action, so that it is tried again by a job of its own.
 func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
+	err := recovered(func() error { return w.work(ctx, job) })
+	if err == nil || !lastAttempt(ctx, job.JobRow) {
+		return err
+	}
+	action, readErr := w.pipeline.DB.Action(ctx, storage.Scope{AccountID: job.Args.AccountID}, job.Args.ActionID)
+	if readErr != nil {
+		return readErr
+	}
+	return w.pipeline.finishDelivery(ctx, job, action, outcome{destination: action.Destination, failure: w.pipeline.interrupted(ctx, platen.StageDeliver, action.ID, err)})
+}
+
+func (w *deliverWorker) work(ctx context.Context, job *river.Job[deliverArgs]) error {
 	p := w.pipeline
 	log := p.Log.With("action", job.Args.ActionID, "account", job.Args.AccountID)
 	scope := storage.Scope{AccountID: job.Args.AccountID}
@@ -140,10 +153,6 @@ func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArg
 func (p *Pipeline) deliver(ctx context.Context, s *platen.Submission, action *platen.Action) (outcome, error) {
 	var done outcome
 	integration, err := p.DB.Integration(ctx, s.AccountID, action.IntegrationID)
-	if errors.Is(err, storage.ErrNotFound) {
-		done.failure = deliveryFailure(platen.FailureIntegrationDeleted, "The integration was deleted before the document could be delivered.")
-		return done, nil
-	}
 	if err != nil {
 		return done, err
 	}

@@ -2,9 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/riverqueue/river"
+
+	"platen"
 )
 
 const (
@@ -43,12 +47,47 @@ func (w *housekeepWorker) Work(ctx context.Context, _ *river.Job[housekeepArgs])
 			break
 		}
 	}
-	return p.Blobs.List(ctx, time.Now().Add(-orphanAge), func(key string) error {
-		named, err := p.DB.BlobNamed(ctx, key)
-		if err != nil || named {
+	var old []string
+	sweep := func() error {
+		orphans, err := p.DB.UnnamedBlobs(ctx, old)
+		if err != nil {
 			return err
 		}
-		p.Log.InfoContext(ctx, "removing a copy that no document names", "blob", key)
-		return p.Blobs.Delete(ctx, key)
-	})
+		for _, key := range orphans {
+			p.Log.InfoContext(ctx, "removing a copy that no document names", "blob", key)
+			if err := p.Blobs.Delete(ctx, key); err != nil {
+				return err
+			}
+		}
+		old = old[:0]
+		return nil
+	}
+	if err := p.Blobs.List(ctx, time.Now().Add(-orphanAge), func(key string) error {
+		// The operator may keep other things in the same folder or bucket.
+		if !blobKeys.MatchString(key) {
+			return nil
+		}
+		if old = append(old, key); len(old) < sweepBatch {
+			return nil
+		}
+		return sweep()
+	}); err != nil {
+		return err
+	}
+	return sweep()
 }
+
+// sweepBatch is how many copies the database is asked about at a time.
+const sweepBatch = 500
+
+// blobKeys is the form of the keys that blobKey makes.
+var blobKeys = regexp.MustCompile(`^sub_[0-9A-Za-z]{18}/[0-9]+-[0-9A-Za-z]{8}\.pdf$`)
+
+// blobKey is where an attempt keeps its copy. Each attempt has a key of its own, so
+// that one which was overtaken cannot touch what the other has stored.
+func blobKey(submissionID string, attempt int) string {
+	return fmt.Sprintf("%s/%d-%s.pdf", submissionID, attempt, platen.RandomString(8))
+}
+
+// Timeout implements river.Worker: a large store takes long to go through.
+func (w *housekeepWorker) Timeout(*river.Job[housekeepArgs]) time.Duration { return housekeepInterval }

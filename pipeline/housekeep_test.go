@@ -34,11 +34,15 @@ func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := storagetest.Submission(t, db, account.ID, false)
-	for _, key := range []string{"sub_a/1-old.pdf", "sub_b/1-young.pdf", named.ID + "/1-named.pdf"} {
+	orphan, young := blobKey(platen.NewID(platen.KindSubmission), 1), blobKey(platen.NewID(platen.KindSubmission), 12)
+	kept := blobKey(named.ID, 1)
+	// What is not of our making is left alone, in the same folder or not.
+	const photo, report = "family-photos/a.jpg", "sub_reports/1-2024.pdf"
+	for _, key := range []string{orphan, young, kept, photo, report} {
 		if err := blobs.Put(t.Context(), key, bytes.NewReader([]byte("x")), 1, "application/pdf"); err != nil {
 			t.Fatal(err)
 		}
-		if key != "sub_b/1-young.pdf" {
+		if key != young {
 			past := time.Now().Add(-25 * time.Hour)
 			if err := os.Chtimes(filepath.Join(dir, key), past, past); err != nil {
 				t.Fatal(err)
@@ -52,7 +56,7 @@ func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 			return err
 		}
 		s.State, s.ProcessedAt = platen.DocumentProcessed, &now
-		s.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 1, PageCount: 1, BlobKey: named.ID + "/1-named.pdf"}
+		s.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 1, PageCount: 1, BlobKey: kept}
 		return tx.FinishSubmission(t.Context(), s, nil)
 	}); err != nil {
 		t.Fatal(err)
@@ -60,7 +64,7 @@ func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 	if err := (&housekeepWorker{pipeline: p}).Work(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	for key, kept := range map[string]bool{"sub_a/1-old.pdf": false, "sub_b/1-young.pdf": true, named.ID + "/1-named.pdf": true} {
+	for key, kept := range map[string]bool{orphan: false, young: true, kept: true, photo: true, report: true} {
 		content, err := blobs.Open(t.Context(), key)
 		if kept && err != nil || !kept && !errors.Is(err, blob.ErrNotFound) {
 			t.Errorf("%s: %v, kept should be %v", key, err, kept)

@@ -23,6 +23,10 @@ func (p *Pipeline) CreateAWSS3Integration(ctx context.Context, i *platen.AWSS3In
 			}
 			continue
 		}
+		if illegible := platen.ValidateText(path.template, "pathTemplates", path.field); len(illegible) > 0 {
+			errs = append(errs, illegible...)
+			continue
+		}
 		_, err := p.Keys.Check(ctx, path.template)
 		var mistake *platen.Error
 		switch {
@@ -51,16 +55,16 @@ func (p *Pipeline) CreateAWSS3Integration(ctx context.Context, i *platen.AWSS3In
 // Warnings are what people should know about an integration's path templates.
 func (p *Pipeline) Warnings(ctx context.Context, i *platen.AWSS3Integration) ([]string, error) {
 	warnings := []string{}
-	for field, template := range map[string]string{"submission": i.SubmissionPath, "testSubmission": i.TestSubmissionPath} {
-		if template == "" {
+	for _, path := range []struct{ field, template string }{{"submission", i.SubmissionPath}, {"testSubmission", i.TestSubmissionPath}} {
+		if path.template == "" {
 			continue
 		}
-		found, err := p.Keys.Check(ctx, template)
+		found, err := p.Keys.Check(ctx, path.template)
 		if err != nil {
 			return nil, err
 		}
 		for _, warning := range found {
-			warnings = append(warnings, field+": "+warning)
+			warnings = append(warnings, path.field+": "+warning)
 		}
 	}
 	return warnings, nil

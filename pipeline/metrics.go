@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"platen"
+	"platen/feed"
 	"platen/storage"
 )
 
@@ -17,7 +18,7 @@ type metrics struct {
 	deliveryStates *prometheus.CounterVec
 }
 
-func newMetrics(registry prometheus.Registerer, db *storage.DB) *metrics {
+func newMetrics(registry prometheus.Registerer, db *storage.DB, hub *feed.Hub) *metrics {
 	m := &metrics{
 		renders: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "platen_render_seconds", Help: "Time from the start of a document's work to its final state, by outcome (the failure's code, or PROCESSED).",
@@ -28,7 +29,16 @@ func newMetrics(registry prometheus.Registerer, db *storage.DB) *metrics {
 		deliveryStates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "platen_deliveries_total", Help: "Delivery attempts, by the state that they left their action in: PENDING ones are tried again."}, []string{"state"}),
 	}
-	registry.MustRegister(m.renders, m.deliveries, m.deliveryStates, &queueCollector{db})
+	lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "platen_feed_lag_seconds", Help: "For how long subscribers have been kept waiting by a transaction that is still open on the database server; 0: they are not."},
+		func() float64 { return hub.Lag().Seconds() })
+	registry.MustRegister(m.renders, m.deliveries, m.deliveryStates, lag, &queueCollector{db})
+	// A series that is not there until its first event is hard to watch.
+	m.renders.WithLabelValues(outcomeLabel(nil))
+	m.deliveries.WithLabelValues(outcomeLabel(nil))
+	for _, state := range []platen.ActionState{platen.ActionPending, platen.ActionProcessed, platen.ActionFailed} {
+		m.deliveryStates.WithLabelValues(string(state))
+	}
 	return m
 }
 

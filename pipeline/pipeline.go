@@ -80,7 +80,7 @@ func New(o Options) (*Pipeline, error) {
 	if o.RetryBase == 0 {
 		o.RetryBase = platen.DeliveryRetryBase
 	}
-	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB)}
+	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub)}
 	config := &river.Config{
 		Schema: migrations.RiverSchema,
 		Logger: slog.New(quietRiver{o.Log.Handler()}),
@@ -106,7 +106,7 @@ func New(o Options) (*Pipeline, error) {
 			queueHousekeeper: {MaxWorkers: 1},
 		}
 		config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(housekeepInterval),
-			func() (river.JobArgs, *river.InsertOpts) { return housekeepArgs{}, nil }, nil)}
+			func() (river.JobArgs, *river.InsertOpts) { return housekeepArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
 	}
 	var err error
 	p.river, err = river.NewClient(newDriver(o.DB), config)

@@ -31,8 +31,8 @@ func (renderArgs) Kind() string { return "render_submission" }
 func (renderArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueRender} }
 
 // renderAttempts bounds how often a document is tried again for faults that are not
-// its own: a browser that died, a disk that was full. With renderRetry, five minutes.
-const renderAttempts = 8
+// its own: a browser that died, a disk that was full. With renderRetry, four minutes.
+const renderAttempts = 10
 
 // renderRetry is the pause after an attempt: 1, 4, 9, ... seconds, a minute at most.
 func renderRetry(attempt int) time.Duration {
@@ -49,8 +49,18 @@ func (w *renderWorker) NextRetry(job *river.Job[renderArgs]) time.Time {
 }
 
 // Work renders one submission. It may run twice: a submission that is final is left
-// alone, and only the attempt that counts can commit.
+// alone, and only the attempt that counts can commit. What goes wrong with the last
+// attempt ends the submission: nothing stays PENDING for ever.
 func (w *renderWorker) Work(ctx context.Context, job *river.Job[renderArgs]) error {
+	err := recovered(func() error { return w.work(ctx, job) })
+	if err == nil || !lastAttempt(ctx, job.JobRow) {
+		return err
+	}
+	failure := w.pipeline.interrupted(ctx, platen.StageRender, job.Args.SubmissionID, err)
+	return w.pipeline.finishRender(ctx, job, nil, failure, 0)
+}
+
+func (w *renderWorker) work(ctx context.Context, job *river.Job[renderArgs]) error {
 	p := w.pipeline
 	log := p.Log.With("submission", job.Args.SubmissionID, "account", job.Args.AccountID, "attempt", job.Attempt)
 	s, err := p.DB.Submission(ctx, storage.Scope{AccountID: job.Args.AccountID}, job.Args.SubmissionID)
@@ -194,7 +204,7 @@ func (p *Pipeline) render(ctx context.Context, s *platen.Submission, attempt int
 	}
 	sum := sha256.Sum256(content)
 	file := &platen.DocumentFile{ContentType: "application/pdf", ByteSize: int64(len(content)), PageCount: info.Pages,
-		SHA256: hex.EncodeToString(sum[:]), BlobKey: fmt.Sprintf("%s/%d-%s.pdf", s.ID, attempt, platen.RandomString(8))}
+		SHA256: hex.EncodeToString(sum[:]), BlobKey: blobKey(s.ID, attempt)}
 	if err := p.Blobs.Put(ctx, file.BlobKey, bytes.NewReader(content), file.ByteSize, file.ContentType); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/lib/pq"
+
 	"platen/migrations"
 )
 
@@ -49,8 +51,9 @@ func (d *DB) QueueDepths(ctx context.Context) (depths []QueueDepth, err error) {
 	return depths, err
 }
 
-// BlobNamed tells whether a document names this blob as its copy.
-func (d *DB) BlobNamed(ctx context.Context, key string) (named bool, err error) {
-	err = d.db.GetContext(ctx, &named, `select exists (select 1 from submissions where blob_key = $1)`, key)
-	return named, err
+// UnnamedBlobs tells which of these blobs no document names as its copy.
+func (d *DB) UnnamedBlobs(ctx context.Context, keys []string) (unnamed []string, err error) {
+	err = d.db.SelectContext(ctx, &unnamed, `select asked.key from unnest($1::text[]) as asked (key)
+		where not exists (select 1 from submissions where blob_key = asked.key)`, pq.Array(keys))
+	return unnamed, err
 }
