@@ -160,6 +160,14 @@ func (p PageSettings) Validate() Errors {
 	return errs
 }
 
+// shortened is what is quoted of a value that may be of any length.
+func shortened(text string) string {
+	if len(text) > 40 {
+		return strings.ToValidUTF8(text[:40], "") + "..."
+	}
+	return text
+}
+
 // inchesPer are the absolute CSS units (https://www.w3.org/TR/css-values-4/#absolute-lengths).
 var inchesPer = map[string]float64{
 	"in": 1, "cm": 1 / 2.54, "mm": 1 / 25.4, "q": 1 / 101.6, "pt": 1.0 / 72, "pc": 1.0 / 6, "px": 1.0 / 96,
@@ -178,7 +186,7 @@ func ParseLength(text string) (inches float64, err error) {
 	}
 	// Go also reads hexadecimal numbers and underscores, which CSS does not.
 	if err != nil || !known || value < 0 || math.IsNaN(value) || math.IsInf(value, 0) || strings.ContainsAny(number, "xX_") {
-		return 0, fmt.Errorf("%q is not a CSS length: give a number and one of in, cm, mm, Q, pt, pc, px, such as 210mm", text)
+		return 0, fmt.Errorf("%q is not a CSS length: give a number and one of in, cm, mm, Q, pt, pc, px, such as 210mm", shortened(text))
 	}
 	return value * per, nil
 }

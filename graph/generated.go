@@ -1832,7 +1832,7 @@ func newExecutionContext(
 }
 
 var sources = []*ast.Source{
-	{Name: "../schema.graphqls", Input: `# The contract of Platen's API. Descriptions are its manual; GET /schema.graphql serves this text without the @go directives.
+	{Name: "../schema.graphqls", Input: `# The contract of Platen's API. Descriptions are its manual; GET /schema.graphql serves it.
 # What is not built yet is not in here.
 
 # ------------------------------------------------------------------ gqlgen (left out of the published text)
@@ -1846,7 +1846,7 @@ Conventions, valid everywhere:
 - Lists: ` + "`" + `first` + "`" + ` (1 to 100; 25 when neither ` + "`" + `first` + "`" + ` nor ` + "`" + `last` + "`" + ` is given) with ` + "`" + `after` + "`" + `, or ` + "`" + `last` + "`" + ` with ` + "`" + `before` + "`" + `. Newest first
   unless said otherwise. ` + "`" + `totalCount` + "`" + ` is worked out only when selected, and stops counting at 10,000.
 - Expected failures of a mutation are ` + "`" + `userErrors` + "`" + ` in its payload, whose other fields are then null. Everything else is a
-  top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions), TOO_SLOW,
+  top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions),
   DOCUMENT_TOO_COMPLEX, GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED, BAD_USER_INPUT, UNAVAILABLE, INTERNAL.
 - What belongs to another account does not exist.
 """
@@ -2028,8 +2028,6 @@ enum UserErrorCode {
   NOT_FOUND
   "The token may not do this, e.g. a test token and a live document."
   FORBIDDEN
-  "The object is not in a state that allows this."
-  CONFLICT
   "The path template does not parse or names an unknown variable; see PathTemplateError."
   PATH_TEMPLATE_INVALID
   "The Liquid of a template does not parse; see TemplateSyntaxError."

@@ -86,6 +86,14 @@ func create(path string) ([]byte, error) {
 	if err := os.Link(aside.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
+	// A link is as durable as the folder that it is in.
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return nil, err
+	}
 	return os.ReadFile(path)
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,9 +46,27 @@ type browser struct {
 	retired bool
 }
 
+// folderPrefix begins the name of a browser's folder; the pid of its owner follows.
+const folderPrefix = "platen-chromium-"
+
+// sweep removes the folders that were left behind by processes that were killed.
+func sweep(tempDir string) {
+	if tempDir == "" {
+		tempDir = os.TempDir()
+	}
+	folders, _ := filepath.Glob(filepath.Join(tempDir, folderPrefix+"*-*")) // the pattern is well-formed
+	for _, folder := range folders {
+		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(folder), folderPrefix), "-")
+		pid, err := strconv.Atoi(owner)
+		if err == nil && pid != os.Getpid() && syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = os.RemoveAll(folder) // of another user, perhaps
+		}
+	}
+}
+
 // startBrowser starts a Chromium and waits until it answers, or ctx ends.
 func startBrowser(ctx context.Context, o Options) (*browser, error) {
-	dir, err := os.MkdirTemp(o.TempDir, "platen-chromium-")
+	dir, err := os.MkdirTemp(o.TempDir, folderPrefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
 		return nil, err
 	}

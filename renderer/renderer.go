@@ -97,6 +97,7 @@ func New(o Options) (*Renderer, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	sweep(o.TempDir)
 	r := &Renderer{options: o, turns: make(chan struct{}, o.Concurrency), browserUses: maxBrowserUses}
 	r.life, r.end = context.WithCancel(context.Background())
 	if _, err := r.alive(r.life); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -588,4 +589,27 @@ func BenchmarkInvoice(b *testing.B) {
 			floor.setAndPrint(b, p.HTML, parameters)
 		}
 	})
+}
+
+func TestFoldersOfKilledProcessesAreRemoved(t *testing.T) {
+	t.Parallel()
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	temp := t.TempDir()
+	left := filepath.Join(temp, fmt.Sprintf("%s%d-123", folderPrefix, dead.Process.Pid))
+	alive := filepath.Join(temp, fmt.Sprintf("%s%d-123", folderPrefix, os.Getppid()))
+	other := filepath.Join(temp, "something-else")
+	for _, dir := range []string{left, alive, other} {
+		if err := os.MkdirAll(filepath.Join(dir, "profile"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep(temp)
+	for dir, kept := range map[string]bool{left: false, alive: true, other: true} {
+		if _, err := os.Stat(dir); (err == nil) != kept {
+			t.Errorf("%s: %v, kept should be %v", dir, err, kept)
+		}
+	}
 }

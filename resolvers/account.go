@@ -77,6 +77,9 @@ func (r mutation) RevokeAPIToken(ctx context.Context, id string) (*graph.RevokeA
 	var revoked *platen.APIToken
 	token := caller(ctx)
 	err := r.DB.InTx(ctx, func(tx *storage.Tx) (err error) {
+		if platen.KindOf(id) != platen.KindAPIToken {
+			return storage.ErrNotFound
+		}
 		revoked, err = tx.RevokeAPIToken(ctx, token.AccountID, id)
 		if err == nil && token.TestOnly() && revoked.Environment == platen.Live {
 			return &platen.Error{Code: platen.CodeForbidden, Message: "A test token revokes test tokens only; use a live one.", Path: []string{"id"}}

@@ -19,6 +19,9 @@ func toAction(a *platen.Action) *graph.Action {
 }
 
 func (r query) Action(ctx context.Context, id string) (*graph.Action, error) {
+	if platen.KindOf(id) != platen.KindAction {
+		return nil, nil
+	}
 	a, err := r.DB.Action(ctx, scope(ctx), id)
 	return found(a, err, toAction)
 }

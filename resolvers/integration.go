@@ -29,6 +29,11 @@ func (r mutation) CreateAWSS3Integration(ctx context.Context, input graph.Create
 		}
 		i.TestSubmissionPath = given(paths.TestSubmission)
 	}
+	if caller(ctx).TestOnly() && i.AppliesTo != platen.AppliesToTest {
+		shown, err := userErrors(&platen.Error{Code: platen.CodeForbidden, Path: []string{"appliesTo"},
+			Message: "A test token makes integrations for test documents only: give TEST, or use a live token."}, "input")
+		return &graph.CreateAWSS3IntegrationPayload{UserErrors: shown}, err
+	}
 	shown, err := userErrors(r.Pipeline.CreateAWSS3Integration(ctx, i, input.SecretAccessKey), "input")
 	if err != nil || len(shown) > 0 {
 		return &graph.CreateAWSS3IntegrationPayload{UserErrors: shown}, err
@@ -41,6 +46,9 @@ func (r integration) Warnings(ctx context.Context, i *graph.AWSS3Integration) ([
 }
 
 func (r query) Integration(ctx context.Context, id string) (graph.Integration, error) {
+	if platen.KindOf(id) != platen.KindIntegration {
+		return nil, nil
+	}
 	i, err := r.DB.Integration(ctx, caller(ctx).AccountID, id)
 	if shown, err := found(i, err, toAWSS3Integration); err != nil || shown != nil {
 		return shown, err

@@ -46,9 +46,12 @@ func (r mutation) CreateSubmission(ctx context.Context, input graph.CreateSubmis
 		request.Content = &platen.TemplateContent{HTML: *html, CSS: given(input.CSS), HeaderHTML: given(input.HeaderHTML),
 			FooterHTML: given(input.FooterHTML), Page: platen.DefaultPageSettings()}
 	} else {
-		for name, value := range map[string]*string{"css": input.CSS.Value(), "headerHtml": input.HeaderHTML.Value(), "footerHtml": input.FooterHTML.Value()} {
-			if value != nil {
-				errs.Add(platen.CodeInvalid, "This goes with html; a template has its own.", name)
+		for _, part := range []struct {
+			name  string
+			value *string
+		}{{"css", input.CSS.Value()}, {"headerHtml", input.HeaderHTML.Value()}, {"footerHtml", input.FooterHTML.Value()}} {
+			if part.value != nil {
+				errs.Add(platen.CodeInvalid, "This goes with html; a template has its own.", part.name)
 			}
 		}
 	}
@@ -73,6 +76,9 @@ func (r mutation) CreateSubmission(ctx context.Context, input graph.CreateSubmis
 }
 
 func (r query) Submission(ctx context.Context, id string) (*graph.Submission, error) {
+	if platen.KindOf(id) != platen.KindSubmission {
+		return nil, nil
+	}
 	s, err := r.DB.Submission(ctx, scope(ctx), id)
 	return found(s, err, toSubmission)
 }

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 
+	"platen"
 	"platen/feed"
 	"platen/graph"
 	"platen/storage"
 )
 
 func (r subscription) SubmissionUpdated(ctx context.Context, id string) (<-chan *graph.SubmissionEvent, error) {
+	if platen.KindOf(id) != platen.KindSubmission {
+		return nil, notFound("submission", id)
+	}
 	updates, err := r.Hub.Submission(ctx, scope(ctx), id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, notFound("submission", id)
@@ -20,6 +24,9 @@ func (r subscription) SubmissionUpdated(ctx context.Context, id string) (<-chan 
 }
 
 func (r subscription) ActionUpdated(ctx context.Context, id string) (<-chan *graph.ActionEvent, error) {
+	if platen.KindOf(id) != platen.KindAction {
+		return nil, notFound("action", id)
+	}
 	updates, err := r.Hub.Action(ctx, scope(ctx), id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, notFound("action", id)

@@ -50,6 +50,9 @@ func (r mutation) CreateTemplate(ctx context.Context, input graph.CreateTemplate
 }
 
 func (r query) Template(ctx context.Context, id string) (*graph.Template, error) {
+	if platen.KindOf(id) != platen.KindTemplate {
+		return nil, nil
+	}
 	t, err := r.DB.Template(ctx, caller(ctx).AccountID, id)
 	return found(t, err, toTemplate)
 }

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -15,11 +17,18 @@ import (
 // the power of its depth. The guard visits each fragment once.
 type guard struct {
 	bytes, tokens, depth, fields, perSet, fragments, directives int
+	// values bounds the answer: its fields times the sizes of the pages that they are
+	// in, where a field that can hold megabytes counts as heavy of them.
+	values, heavy int
 }
+
+// heavyFields are the fields whose values can be megabytes long.
+var heavyFields = map[string]bool{"html": true, "css": true, "headerHtml": true, "footerHtml": true, "sourceHtml": true, "data": true}
 
 // defaultGuard has room for full introspection and for any page that is fit to be
 // looked at.
-var defaultGuard = guard{bytes: 64 << 10, tokens: 5000, depth: 15, fields: 1000, perSet: 150, fragments: 100, directives: 5}
+var defaultGuard = guard{bytes: 64 << 10, tokens: 5000, depth: 15, fields: 1000, perSet: 150, fragments: 100, directives: 5,
+	values: 20_000, heavy: 400}
 
 var _ interface {
 	graphql.HandlerExtension
@@ -42,7 +51,7 @@ func (g guard) MutateOperationParameters(_ context.Context, params *graphql.RawP
 	if len(document.Fragments) > g.fragments {
 		return tooComplex("it has too many fragments")
 	}
-	w := walk{guard: g, fragments: map[string]*ast.FragmentDefinition{}, seen: map[string]*cost{}}
+	w := walk{guard: g, variables: params.Variables, fragments: map[string]*ast.FragmentDefinition{}, seen: map[string]*cost{}}
 	for _, fragment := range document.Fragments {
 		w.fragments[fragment.Name] = fragment
 	}
@@ -60,12 +69,14 @@ func tooComplex(why string) *gqlerror.Error {
 
 // cost is what a selection set comes to when its fragments are put in place.
 type cost struct {
-	fields, depth int
-	open          bool // being worked out: meeting it again is a cycle
+	fields, depth, values int
+	connection            bool // it selects the nodes or edges of a list
+	open                  bool // being worked out: meeting it again is a cycle
 }
 
 type walk struct {
 	guard
+	variables map[string]any
 	fragments map[string]*ast.FragmentDefinition
 	seen      map[string]*cost
 }
@@ -84,6 +95,10 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 			}
 			part.fields++
 			part.depth++
+			part.values = part.values*w.pageSize(s) + 1
+			if heavyFields[s.Name] {
+				part.values += w.heavy
+			}
 		case *ast.InlineFragment:
 			if part, ok = w.set(s.SelectionSet, depth); !ok || len(s.Directives) > w.directives {
 				return total, false
@@ -94,8 +109,9 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 			}
 		}
 		total.fields += max(part.fields, 1) // an empty fragment costs something too
+		total.values += part.values
 		total.depth = max(total.depth, part.depth)
-		if total.fields > w.fields || depth+total.depth-1 > w.depth {
+		if total.fields > w.fields || total.values > w.values || depth+total.depth-1 > w.depth {
 			return total, false
 		}
 	}
@@ -113,6 +129,56 @@ func (w *walk) fragment(name string, depth int) (cost, bool) {
 	known := &cost{open: true}
 	w.seen[name] = known
 	total, ok := w.set(definition.SelectionSet, depth)
+	total.connection = w.isConnection(definition.SelectionSet, w.depth)
 	*known = total
 	return total, ok
+}
+
+// pageSize is how often what a field selects can be in the answer.
+func (w *walk) pageSize(field *ast.Field) int {
+	const largest, usual = 100, 25 // of a list; the resolvers refuse more
+	for _, argument := range field.Arguments {
+		switch argument.Name {
+		case "first", "last":
+			size, err := strconv.Atoi(argument.Value.Raw)
+			if argument.Value.Kind == ast.Variable {
+				size, err = strconv.Atoi(fmt.Sprint(w.variables[argument.Value.Raw]))
+			}
+			if err != nil {
+				return largest // it has a default, or is refused later
+			}
+			return max(1, min(size, largest))
+		case "ids":
+			return largest
+		}
+	}
+	if w.isConnection(field.SelectionSet, w.depth) {
+		return usual
+	}
+	return 1
+}
+
+// isConnection tells whether a selection is of a list: by its nodes or edges,
+// perhaps in a fragment. Fragments are followed so many levels deep.
+func (w *walk) isConnection(selections ast.SelectionSet, levels int) bool {
+	if levels == 0 {
+		return true
+	}
+	for _, selection := range selections {
+		found := false
+		switch s := selection.(type) {
+		case *ast.Field:
+			found = s.Name == "nodes" || s.Name == "edges"
+		case *ast.InlineFragment:
+			found = w.isConnection(s.SelectionSet, levels-1)
+		case *ast.FragmentSpread:
+			if definition := w.fragments[s.Name]; definition != nil && w.seen[s.Name] != nil {
+				found = w.seen[s.Name].connection
+			}
+		}
+		if found {
+			return true
+		}
+	}
+	return false
 }

@@ -45,6 +45,9 @@ type Server struct {
 // HTML, CSS, header, footer and metadata, each at its limit.
 const maxBody = platen.MaxData + 4*platen.MaxSource + platen.MaxMetadata + 1<<20
 
+// maxStrangersBody is the same for requests without a token.
+const maxStrangersBody = 64 << 10
+
 // New makes the server.
 func New(o Options) *Server {
 	s := &Server{Options: o, sockets: newSockets(o.DB, o.Log)}
@@ -156,18 +159,39 @@ func (s *Server) token(ctx context.Context, header string) (*platen.APIToken, er
 	return token, err
 }
 
-// limitBody reads a request's body, which must not be larger than maxBody.
+// bodyTime is how long a client may take to send a request's body.
+const bodyTime = 30 * time.Second
+
+// limitBody reads a request's body, which must not be larger than maxBody; that of
+// a stranger, who can do nothing with it, not larger than a page of text.
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+			limit := int64(maxBody)
+			if !resolvers.Authenticated(r.Context()) {
+				limit = maxStrangersBody
+			}
+			connection := http.NewResponseController(w)
+			_ = connection.SetReadDeadline(time.Now().Add(bodyTime)) // not every connection has one
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+			_ = connection.SetReadDeadline(time.Time{})
 			var tooLarge *http.MaxBytesError
 			if errors.As(err, &tooLarge) {
 				answerError(w, http.StatusRequestEntityTooLarge, "BAD_USER_INPUT", "The request is larger than Platen accepts. Give large images an address, or split the data.")
 				return
 			}
 			if err != nil {
-				return // the client went away
+				answerError(w, http.StatusRequestTimeout, "BAD_USER_INPUT", "The request's body did not come in time.")
+				return
+			}
+			// gqlgen would quote the whole of a body that it cannot read.
+			var shape struct {
+				Query, OperationName  *string
+				Variables, Extensions map[string]json.RawMessage
+			}
+			if err := json.Unmarshal(body, &shape); err != nil && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+				answerError(w, http.StatusBadRequest, "BAD_USER_INPUT", "The body is not a GraphQL request: an object with query, and perhaps variables and operationName.")
+				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Page asks for a part of a list: the First rows after After, or the Last rows
@@ -38,7 +39,8 @@ func parseCursor(cursor string) (at time.Time, id string, err error) {
 	}
 	micros, id, ok := strings.Cut(string(text), " ")
 	n, err := strconv.ParseInt(micros, 10, 64)
-	if !ok || err != nil || strings.IndexByte(id, 0) >= 0 {
+	// The bounds are those of a timestamp that people could mean: 1970 to 9999.
+	if !ok || err != nil || n < 0 || n > 253402300799999999 || !utf8.ValidString(id) || strings.IndexByte(id, 0) >= 0 {
 		return at, "", ErrCursor
 	}
 	return time.UnixMicro(n).UTC(), id, nil

@@ -6,8 +6,10 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -135,6 +137,9 @@ func Unavailable(err error) bool {
 		return pqErr.Code == "53300"
 	}
 	var netErr *net.OpError
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
+	}
 	return errors.As(err, &netErr) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, syscall.ECONNREFUSED)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -147,6 +148,13 @@ func TestR1_2ATestTokenSeesAndMakesTestDocumentsOnly(t *testing.T) {
 	}
 	if errs := c.refused(c.test, vars{"html": "<p>", "test": false}); len(errs) != 1 || errs[0].Code != "FORBIDDEN" || !slices.Equal(errs[0].Path, []string{"input", "test"}) {
 		t.Errorf("a live document by a test token: %+v", errs)
+	}
+	for _, applies := range []string{"LIVE", "LIVE_AND_TEST"} {
+		a := c.ask(c.test, `mutation ($input: CreateAwsS3IntegrationInput!) { createAwsS3Integration(input: $input) { userErrors { code path } } }`, vars{"input": vars{
+			"name": "Mine", "accessKeyId": "AK", "secretAccessKey": "SK", "region": "eu-west-3", "bucket": "mine", "appliesTo": applies}})
+		if string(a.Data) != `{"createAwsS3Integration":{"userErrors":[{"code":"FORBIDDEN","path":["input","appliesTo"]}]}}` {
+			t.Errorf("a test token's integration for %s documents: %s", applies, a.Data)
+		}
 	}
 	a = c.ask(c.test, `query ($id: ID!) { submission(id: $id) { id } node(id: $id) { id } submissions { nodes { id } totalCount } }`, vars{"id": live.ID})
 	want := fmt.Sprintf(`{"submission":null,"node":null,"submissions":{"nodes":[{"id":%q}],"totalCount":1}}`, made.CreateSubmission.Submission.ID)
@@ -320,6 +328,7 @@ func TestR5_6AnIntegrationIsCheckedWhenItIsSaved(t *testing.T) {
 		"endpoint":         {vars{"endpoint": "ftp://example.com"}, "input.endpoint INVALID 0:0"},
 		"secret":           {vars{"secretAccessKey": "two words"}, "input.secretAccessKey INVALID 0:0"},
 		"name":             {vars{"name": ""}, "input.name REQUIRED 0:0"},
+		"U+0000 in a path": {vars{"pathTemplates": vars{"submission": "\x00{{ submission_id }}"}}, "input.pathTemplates.submission INVALID 0:0"},
 	} {
 		if _, errs, whole := save(test.change); !slices.Equal(errs, []string{test.want}) {
 			t.Errorf("%s: %v, want %s\n%s", name, errs, test.want, whole)
@@ -715,10 +724,12 @@ func TestTheDocumentGuardRefusesWhatValidationWouldChokeOn(t *testing.T) {
 	}
 	doubling.WriteString(` fragment f60 on Account { id }`)
 	for name, query := range map[string]string{
-		"fragments that double": doubling.String(),
-		"many aliases":          `{` + strings.Repeat(` account { id }`, 200) + `}`,
-		"deep nesting":          `{ submissions { nodes ` + strings.Repeat(`{ actions { subject { ... on Submission `, 8) + `{ id }` + strings.Repeat(`} } }`, 8) + ` } }`,
-		"a cycle":               `{ account { ...a } } fragment a on Account { ...b } fragment b on Account { ...a }`,
+		"fragments that double":    doubling.String(),
+		"many aliases":             `{` + strings.Repeat(` account { id }`, 200) + `}`,
+		"deep nesting":             `{ submissions { nodes ` + strings.Repeat(`{ actions { subject { ... on Submission `, 8) + `{ id }` + strings.Repeat(`} } }`, 8) + ` } }`,
+		"megabytes by the hundred": `{` + strings.Repeat(` a: submissions(first: 100) { nodes { data } }`, 1) + `}`,
+		"megabytes by default":     `{ a: submissions { nodes { data } } b: submissions { ...f } c: submissions { ...f } } fragment f on SubmissionConnection { ...g } fragment g on SubmissionConnection { nodes { data } }`,
+		"a cycle":                  `{ account { ...a } } fragment a on Account { ...b } fragment b on Account { ...a }`,
 	} {
 		start := time.Now()
 		a := c.ask(c.live, query, nil)
@@ -729,15 +740,59 @@ func TestTheDocumentGuardRefusesWhatValidationWouldChokeOn(t *testing.T) {
 			t.Errorf("%s took %v", name, took)
 		}
 	}
+	if a := c.ask(c.live, `query ($n: Int) { submissions(first: $n) { nodes { data } } }`, vars{"n": 100}); a.code() != "DOCUMENT_TOO_COMPLEX" {
+		t.Errorf("a page size in a variable: %+v", a.Errors)
+	}
+	if a := c.ask(c.live, `query ($n: Int) { submissions(first: $n) { nodes { ...doc } totalCount } }`+fragments, vars{"n": 25}); len(a.Errors) > 0 {
+		t.Errorf("a page with everything: %+v", a.Errors)
+	}
 	if a := c.ask(c.live, introspection, nil); len(a.Errors) > 0 || !strings.Contains(string(a.Data), "AwsS3Integration") {
 		t.Errorf("introspection with a token: %+v", a.Errors)
 	}
-	if a := c.ask("", introspection, nil); strings.Contains(string(a.Data), "AwsS3Integration") {
-		t.Error("introspection without a token")
+	if a := c.ask("", introspection, nil); a.code() != "UNAUTHENTICATED" || strings.Contains(string(a.Data), "AwsS3Integration") {
+		t.Errorf("introspection without a token: %+v", a.Errors)
 	}
 	big := c.ask(c.live, `query ($x: JSON) { account { id } }`, vars{"x": strings.Repeat("x", 16<<20)})
 	if big.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body over the limit: %d", big.Status)
+	}
+	if a := c.ask("", `{ account { id } }`, vars{"x": strings.Repeat("x", 100<<10)}); a.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a stranger's large body: %d", a.Status)
+	}
+	response, err := http.Post(c.base+"/graphql", "application/json", strings.NewReader(`{"query": 7, "x": "`+strings.Repeat("echo", 1000)+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusBadRequest || strings.Contains(string(body), "echo") {
+		t.Errorf("a malformed body: %d %.100s", response.StatusCode, body)
+	}
+}
+
+func TestIDsAndCursorsThatCannotBeAreNotFound(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	for _, id := range []string{"", "x", "a\x00b", "sub_\x00", "\xff\xfe", strings.Repeat("x", 100_000)} {
+		a := c.ask(c.live, `query ($id: ID!) { submission(id: $id) { id } action(id: $id) { id } template(id: $id) { id } integration(id: $id) { id } node(id: $id) { id } nodes(ids: [$id]) { id } }`, vars{"id": id})
+		if string(a.Data) != `{"submission":null,"action":null,"template":null,"integration":null,"node":null,"nodes":[null]}` || len(a.Errors) > 0 {
+			t.Errorf("%.20q: %s %+v", id, a.Data, a.Errors)
+		}
+		if a := c.ask(c.live, `mutation ($id: ID!) { revokeApiToken(id: $id) { userErrors { code } } }`, vars{"id": id}); string(a.Data) != `{"revokeApiToken":{"userErrors":[{"code":"NOT_FOUND"}]}}` {
+			t.Errorf("revoking %.20q: %s %+v", id, a.Data, a.Errors)
+		}
+		if errs := c.refused(c.live, vars{"templateId": id, "wait": 1}); id != "" && (len(errs) != 1 || errs[0].Code != "NOT_FOUND") {
+			t.Errorf("a submission of %.20q: %+v", id, errs)
+		}
+		s := c.subscribe(c.live, `subscription ($id: ID!) { submissionUpdated(id: $id) { kind } }`, vars{"id": id})
+		if f := s.read(); !strings.Contains(string(f.Payload), "NOT_FOUND") {
+			t.Errorf("a subscription of %.20q: %s %.200s", id, f.Type, f.Payload)
+		}
+	}
+	for _, position := range []string{"-9223372036854775808 x", "1 \xff", "999999999999999999 x", "1"} {
+		cursor := base64.RawURLEncoding.EncodeToString([]byte(position))
+		if a := c.ask(c.live, `query ($after: String) { submissions(after: $after) { nodes { id } } }`, vars{"after": cursor}); a.code() != "BAD_USER_INPUT" {
+			t.Errorf("cursor %q: %+v", position, a.Errors)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,7 +88,8 @@ func load(environ []string) (config, error) {
 		liveToken: secret(env["PLATEN_BOOTSTRAP_LIVE_TOKEN"]), testToken: secret(env["PLATEN_BOOTSTRAP_TEST_TOKEN"])}
 
 	if v := env["PLATEN_LISTEN"]; v != "" {
-		if _, _, err := net.SplitHostPort(v); err != nil {
+		_, port, err := net.SplitHostPort(v)
+		if n, portErr := strconv.Atoi(port); err != nil || portErr != nil || n < 0 || n > 65535 {
 			mistake("PLATEN_LISTEN", "%q is not host:port, such as 0.0.0.0:8080", v)
 		}
 		c.listen = v
@@ -98,6 +100,9 @@ func load(environ []string) (config, error) {
 			mistake("PLATEN_BASE_URL", "%q is not an address such as https://platen.example.com", v)
 		}
 		c.baseURL = strings.TrimRight(v, "/")
+	}
+	if v := env["DATABASE_URL"]; v != "" && !strings.HasPrefix(v, "postgres://") && !strings.HasPrefix(v, "postgresql://") && !strings.Contains(v, "=") {
+		mistake("DATABASE_URL", "is no address of a PostgreSQL: write postgres://user:password@host:5432/database")
 	}
 	var err error
 	if c.dataDir, err = dataDir(env); err != nil {

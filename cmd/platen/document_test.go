@@ -81,9 +81,9 @@ type versitygw struct {
 // that serves S3. Both end with the test.
 func startVersitygw(t *testing.T) versitygw {
 	t.Helper()
-	binary := os.Getenv("PLATEN_TEST_VERSITYGW")
+	binary := os.Getenv("TEST_VERSITYGW")
 	if binary == "" {
-		t.Fatal("PLATEN_TEST_VERSITYGW does not name the S3 server of the tests: run `make test`, which builds it")
+		t.Fatal("TEST_VERSITYGW does not name the S3 server of the tests: run `make test`, which builds it")
 	}
 	dir := t.TempDir()
 	for _, sub := range []string{"iam", "objects", "versions"} {
@@ -336,7 +336,7 @@ func TestTheMainJob(t *testing.T) {
 	if !bytes.Equal(uploaded, copied) || hex.EncodeToString(sum[:]) != doc.File.SHA256 || int64(len(uploaded)) != doc.File.ByteSize {
 		t.Error("the bucket, the download and the recorded hash differ")
 	}
-	if out := os.Getenv("PLATEN_TEST_KEEP"); out != "" {
+	if out := os.Getenv("TEST_KEEP"); out != "" {
 		if err := os.WriteFile(out, uploaded, 0o600); err != nil {
 			t.Fatal(err)
 		}

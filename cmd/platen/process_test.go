@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -257,6 +258,24 @@ func TestR9_1AStartNeedsNoConfigurationAndASecondOneKeepsEverything(t *testing.T
 	}
 }
 
+func TestAStartThatFailsDoesNotUseUpTheTokens(t *testing.T) {
+	t.Parallel()
+	dir := emptyFolder(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	failing := platen(t, dir, "serve")
+	failing.Env = append(failing.Env, "PLATEN_LISTEN="+taken.Addr().String())
+	if out, err := failing.CombinedOutput(); err == nil || !strings.Contains(string(out), "address already in use") || printedToken.Match(out) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if tokens := serveProcess(t, dir).tokens(); len(tokens) != 2 {
+		t.Errorf("%v", tokens)
+	}
+}
+
 func field(t *testing.T, out, name string) string {
 	t.Helper()
 	m := regexp.MustCompile(`(?m)^` + name + `\s+(\S+)$`).FindStringSubmatch(out)
@@ -333,7 +352,7 @@ func TestR9_2AnAcceptedDocumentSurvivesKill9(t *testing.T) {
 
 func TestR9_3MistakesOfTheConfigurationAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := load([]string{"PLATEN_LISTEN=nowhere", "PLATEN_DATADIR=/x", "DATABASE_URL=postgres://user:pass@db/x", "PLATEN_ROLES=api,cook",
+	_, err := load([]string{"PLATEN_LISTEN=127.0.0.1:99999", "PLATEN_DATADIR=/x", "DATABASE_URL=postgres://user:pass@db/x", "PLATEN_ROLES=api,cook",
 		"PLATEN_EGRESS_ALLOW=300.0.0.0/8", "PLATEN_BOOTSTRAP_LIVE_TOKEN=short", "HOME=/tmp"})
 	if err == nil {
 		t.Fatal("no error")

@@ -80,9 +80,6 @@ func open(ctx context.Context, c config, log *slog.Logger) (p *program, err erro
 	if err := p.openStore(ctx); err != nil {
 		return p, err
 	}
-	if err := p.welcomeFirst(ctx); err != nil {
-		return p, err
-	}
 	// The address is taken before the rest starts: a port in use is the likeliest
 	// reason why a start fails.
 	if p.listener, err = net.Listen("tcp", c.listen); err != nil {
@@ -93,7 +90,11 @@ func open(ctx context.Context, c config, log *slog.Logger) (p *program, err erro
 	if p.baseURL == "" {
 		p.baseURL = "http://" + reachable(p.listener.Addr().(*net.TCPAddr))
 	}
-	return p, p.openParts(ctx)
+	if err := p.openParts(ctx); err != nil {
+		return p, err
+	}
+	// Last, so that a start that fails does not use up the one showing of the tokens.
+	return p, p.welcomeFirst(ctx)
 }
 
 // openStore opens what keeps things: data folder, database and keys. The commands
@@ -111,6 +112,9 @@ func (p *program) openStore(ctx context.Context) (err error) {
 		}
 	}
 	if p.db, err = storage.Open(ctx, dsn, poolSize); err != nil {
+		if c.databaseURL != "" {
+			err = fmt.Errorf("DATABASE_URL: %w", err)
+		}
 		return err
 	}
 	p.onClose(func() { p.db.Close() })
@@ -164,6 +168,9 @@ func (p *program) checkKeys(ctx context.Context) error {
 			return tx.SetKeyCheck(ctx, check)
 		}
 		if plain, err := p.keys.Decrypt(check, context); err != nil || string(plain) != proof {
+			if p.config.keys == nil {
+				return fmt.Errorf("%s is not the key that this database's secrets were encrypted with: put the old file back", filepath.Join(p.config.dataDir, "keys", "secret.key"))
+			}
 			return errors.New("PLATEN_SECRET_KEY is not the key that this database's secrets were encrypted with: give that one, or several with it among them")
 		}
 		return nil

@@ -25,6 +25,6 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 	// List calls f for each blob that was written before an instant, until f fails.
 	List(ctx context.Context, before time.Time, f func(key string) error) error
-	// Check tells whether the store can be used, without writing to it.
+	// Check tells whether the store can be used; it leaves nothing behind.
 	Check(ctx context.Context) error
 }

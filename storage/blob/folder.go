@@ -2,6 +2,7 @@ package blob
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -160,8 +161,11 @@ func (f *Folder) List(ctx context.Context, before time.Time, each func(key strin
 	})
 }
 
-// Check implements Store.
+// Check implements Store: it writes a byte and removes it.
 func (f *Folder) Check(context.Context) error {
-	_, err := f.root.Stat(".")
-	return err
+	probe := asidePrefix + "probe-" + rand.Text()
+	if err := f.root.WriteFile(probe, []byte{0}, 0o600); err != nil {
+		return err
+	}
+	return f.root.Remove(probe)
 }

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	root "platen"
+	"platen/storage"
+)
+
+// commitThief is a PostgreSQL proxy that, once, lets a COMMIT through and drops the
+// connection before its answer: the client cannot know that it was committed.
+type commitThief struct {
+	socket string // of the server behind it
+	armed  atomic.Bool
+	stolen chan struct{}
+}
+
+// newCommitThief listens on a socket in dir.
+func newCommitThief(t *testing.T, dir, socket string) *commitThief {
+	t.Helper()
+	p := &commitThief{socket: socket, stolen: make(chan struct{})}
+	listener, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(client)
+		}
+	}()
+	return p
+}
+
+func (p *commitThief) serve(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("unix", p.socket)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var dropping atomic.Bool
+	go func() {
+		defer client.Close()
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := server.Read(buffer)
+			if dropping.Load() { // this is the answer to the COMMIT
+				close(p.stolen)
+				return
+			}
+			if _, writeErr := client.Write(buffer[:n]); err != nil || writeErr != nil {
+				return
+			}
+		}
+	}()
+	finishing := false
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buffer)
+		finishing = finishing || bytes.Contains(buffer[:n], []byte("update submissions set state"))
+		if finishing && bytes.Contains(buffer[:n], []byte("COMMIT\x00")) && p.armed.CompareAndSwap(true, false) {
+			dropping.Store(true)
+		}
+		if _, writeErr := server.Write(buffer[:n]); err != nil || writeErr != nil {
+			return
+		}
+	}
+}
+
+func TestR9_2ADocumentWhoseCommitWentThroughUnheardIsKept(t *testing.T) {
+	t.Parallel()
+	const database = "unheard_commit"
+	if _, err := shared.db.SQL().ExecContext(t.Context(), "create database "+database); err != nil {
+		t.Fatal(err)
+	}
+	dir := emptyFolder(t)
+	thief := newCommitThief(t, dir, filepath.Join(shared.config.dataDir, "postgres", ".s.PGSQL.5432"))
+	config, err := load([]string{"PLATEN_DATA_DIR=" + dir, "PLATEN_LISTEN=127.0.0.1:0", "PLATEN_BLOB_URL=file://" + dir + "/documents",
+		"PLATEN_SECRET_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-the-thief-test",
+		fmt.Sprintf("DATABASE_URL=host=%s port=5432 user=platen dbname=%s sslmode=disable", dir, database)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := open(t.Context(), config, newLog(io.Discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		p.close()
+	})
+	c := &client{t: t, base: p.baseURL, live: "live-token-of-the-thief-test"}
+	thief.armed.Store(true)
+	doc := c.submit(vars{"html": "<p>kept all the same</p>"})
+	<-thief.stolen
+	if doc.State != "PROCESSED" {
+		t.Fatalf("%v", doc)
+	}
+	response, body := c.download(doc.DownloadURL)
+	if response.StatusCode != http.StatusOK || !strings.Contains(text(t, body), "kept all the same") {
+		t.Errorf("the download answers %d", response.StatusCode)
+	}
+}
+
+func TestAJobThatUsesUpItsAttemptsEndsItsDocument(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	s := &root.Submission{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission), Metadata: []byte("{}"),
+		Content: &root.TemplateContent{HTML: "<p>", Page: root.DefaultPageSettings()}}
+	// What it is made of is missing, so that no attempt can come to an outcome.
+	if err := shared.db.InTx(t.Context(), func(tx *storage.Tx) error {
+		if err := tx.CreateSubmission(t.Context(), s); err != nil {
+			return err
+		}
+		if _, err := tx.SQL().ExecContext(t.Context(), `delete from submission_inputs where submission_id = $1`, s.ID); err != nil {
+			return err
+		}
+		_, err := tx.SQL().ExecContext(t.Context(), `insert into river.river_job (kind, args, max_attempts, queue)
+			values ('render_submission', json_build_object('account_id', $1::text, 'submission_id', $2::text), 1, 'render')`, s.AccountID, s.ID)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s2 := c.subscribe(c.live, `subscription ($id: ID!) { submissionUpdated(id: $id) { submission { state final failure { stage code retryable message } } } }`, vars{"id": s.ID})
+	var last document
+	for {
+		var event struct{ SubmissionUpdated struct{ Submission document } }
+		if !s2.next(&event) {
+			break
+		}
+		last = event.SubmissionUpdated.Submission
+	}
+	if last.State != "FAILED" || last.Failure.Code != "INTERRUPTED" || !last.Failure.Retryable || !last.Final {
+		t.Errorf("%v", last)
+	}
+}
