@@ -2389,7 +2389,7 @@ type UploadReceipt {
   key: String
   "Without any signature or secret."
   url: URL!
-  "As the bucket gave it."
+  "As the bucket gave it, without the quotes."
   etag: String
   "Where the bucket keeps versions."
   versionId: String

@@ -643,7 +643,7 @@ type UploadReceipt struct {
 	Key *string `json:"key"`
 	// Without any signature or secret.
 	URL string `json:"url"`
-	// As the bucket gave it.
+	// As the bucket gave it, without the quotes.
 	Etag *string `json:"etag"`
 	// Where the bucket keeps versions.
 	VersionID *string `json:"versionId"`

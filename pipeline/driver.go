@@ -16,7 +16,7 @@ import (
 
 // driver is River's driver for database/sql with a listener added, so that workers
 // over lib/pq are woken by notifications and need not poll: commit to work start is
-// 1.4 ms instead of half a second (findings on jobs and database, section 6a).
+// 1.4 ms (median of 100 isolated inserts) instead of half a second.
 // River calls these interfaces unstable: its version is pinned.
 type driver struct {
 	*riverdatabasesql.Driver

@@ -8,6 +8,7 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -151,6 +152,19 @@ type quietRiver struct{ slog.Handler }
 
 func (h quietRiver) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+// Handle leaves out what was merely cut off because the node stops.
+func (h quietRiver) Handle(ctx context.Context, record slog.Record) error {
+	stopping := false
+	record.Attrs(func(attr slog.Attr) bool {
+		stopping = stopping || strings.Contains(attr.Value.String(), context.Canceled.Error())
+		return !stopping
+	})
+	if stopping {
+		return nil
+	}
+	return h.Handler.Handle(ctx, record)
 }
 
 func (h quietRiver) WithAttrs(attrs []slog.Attr) slog.Handler {
