@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +11,7 @@ import (
 	"testing"
 
 	root "platen"
+	"platen/delivery/s3test"
 	"platen/storage"
 )
 
@@ -83,32 +82,10 @@ func (p *commitThief) serve(client net.Conn) {
 
 func TestR9_2ADocumentWhoseCommitWentThroughUnheardIsKept(t *testing.T) {
 	t.Parallel()
-	const database = "unheard_commit"
-	if _, err := shared.db.SQL().ExecContext(t.Context(), "create database "+database); err != nil {
-		t.Fatal(err)
-	}
-	dir := emptyFolder(t)
+	dir, database := emptyFolder(t), newDatabase(t)
 	thief := newCommitThief(t, dir, filepath.Join(shared.config.dataDir, "postgres", ".s.PGSQL.5432"))
-	config, err := load([]string{"PLATEN_DATA_DIR=" + dir, "PLATEN_LISTEN=127.0.0.1:0", "PLATEN_BLOB_URL=file://" + dir + "/documents",
-		"PLATEN_SECRET_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-the-thief-test",
-		fmt.Sprintf("DATABASE_URL=host=%s port=5432 user=platen dbname=%s sslmode=disable", dir, database)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := open(t.Context(), config, newLog(io.Discard))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- p.run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		p.close()
-	})
+	p := startProgram(t, dir, "PLATEN_BLOB_URL=file://"+dir+"/documents", testKey,
+		"PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-the-thief-test", "DATABASE_URL="+dsnIn(dir, database))
 	c := &client{t: t, base: p.baseURL, live: "live-token-of-the-thief-test"}
 	thief.armed.Store(true)
 	doc := c.submit(vars{"html": "<p>kept all the same</p>"})
@@ -119,6 +96,48 @@ func TestR9_2ADocumentWhoseCommitWentThroughUnheardIsKept(t *testing.T) {
 	response, body := c.download(doc.DownloadURL)
 	if response.StatusCode != http.StatusOK || !strings.Contains(text(t, body), "kept all the same") {
 		t.Errorf("the download answers %d", response.StatusCode)
+	}
+}
+
+func TestR9_1NodesOfOneDatabaseAndBucketAreOnePlaten(t *testing.T) {
+	t.Parallel()
+	bucket := s3test.New(t)
+	bucket.CreateBucket("own-copies", "eu-west-3")
+	bucket.AddKey("AKOWN", "secret-of-AKOWN", s3test.FullAccess("own-copies"))
+	environ := []string{testKey, "DATABASE_URL=" + dsnIn(filepath.Join(shared.config.dataDir, "postgres"), newDatabase(t)),
+		"PLATEN_BLOB_URL=s3://own-copies/platen?region=eu-west-3&path_style=true&endpoint=" + bucket.URL,
+		"AWS_ACCESS_KEY_ID=AKOWN", "AWS_SECRET_ACCESS_KEY=secret-of-AKOWN", "PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-two-nodes"}
+	front := startProgram(t, emptyFolder(t), append(environ, "PLATEN_ROLES=api")...)
+	back := startProgram(t, emptyFolder(t), append(environ, "PLATEN_ROLES=worker")...)
+	c := &client{t: t, base: front.baseURL, live: "live-token-of-two-nodes"}
+	doc := c.submit(vars{"html": "<p>made elsewhere</p>"})
+	if doc.State != "PROCESSED" {
+		t.Fatalf("%v", doc)
+	}
+	response, whole := c.download(doc.DownloadURL)
+	if response.StatusCode != http.StatusOK || !strings.Contains(text(t, whole), "made elsewhere") {
+		t.Errorf("the download answers %d", response.StatusCode)
+	}
+	if response, part := c.download(doc.DownloadURL, "Range", "bytes=-20"); response.StatusCode != http.StatusPartialContent || string(part) != string(whole[len(whole)-20:]) {
+		t.Errorf("a range from a bucket: %d %q", response.StatusCode, part)
+	}
+	if keys := bucket.Keys("own-copies"); len(keys) != 1 || !strings.HasPrefix(keys[0], "platen/"+doc.ID+"/") {
+		t.Errorf("the bucket holds %v", keys)
+	}
+	// A node that only works answers no requests.
+	if response, _ := c.download(back.baseURL + "/schema.graphql"); response.StatusCode != http.StatusNotFound {
+		t.Errorf("the worker answers %d", response.StatusCode)
+	}
+	if response, _ := c.download(back.baseURL + "/readyz"); response.StatusCode != http.StatusOK {
+		t.Errorf("the worker is not ready: %d", response.StatusCode)
+	}
+	// A node with another key is refused before it can do harm.
+	config, err := load(append(environ[1:], "PLATEN_SECRET_KEY=AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "PLATEN_DATA_DIR="+emptyFolder(t), "PLATEN_LISTEN=127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t.Context(), config, newLog(io.Discard)); err == nil || !strings.Contains(err.Error(), "PLATEN_SECRET_KEY is not the key") {
+		t.Errorf("a wrong key: %v", err)
 	}
 }
 

@@ -2,14 +2,12 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -185,30 +183,8 @@ func invoiceData(logo string, lines int) vars {
 // in a bucket whose user may only PutObject, while a subscriber sees each state.
 func TestTheMainJob(t *testing.T) {
 	t.Parallel()
-	dir, err := dataFolder()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	config, err := load([]string{"PLATEN_DATA_DIR=" + dir, "PLATEN_LISTEN=127.0.0.1:0", "PLATEN_EGRESS_ALLOW=127.0.0.1",
-		"PLATEN_RENDER_ALLOW=" + assets, "PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-the-main-job", "PLATEN_BOOTSTRAP_TEST_TOKEN=test-token-of-the-main-job"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := open(t.Context(), config, newLog(io.Discard))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- p.run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		p.close()
-	})
+	p := startProgram(t, emptyFolder(t), "PLATEN_EGRESS_ALLOW=127.0.0.1", "PLATEN_RENDER_ALLOW="+assets,
+		"PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-the-main-job", "PLATEN_BOOTSTRAP_TEST_TOKEN=test-token-of-the-main-job")
 	c := &client{t: t, base: p.baseURL, live: "live-token-of-the-main-job", test: "test-token-of-the-main-job"}
 
 	v := startVersitygw(t)

@@ -86,6 +86,48 @@ func start(dir string, environ ...string) (stop func() error, err error) {
 	}, nil
 }
 
+// startProgram runs a program of the test's own on a free port, until it ends.
+func startProgram(t *testing.T, dir string, environ ...string) *program {
+	t.Helper()
+	config, err := load(append(environ, "PLATEN_DATA_DIR="+dir, "PLATEN_LISTEN=127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := open(t.Context(), config, newLog(io.Discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		p.close()
+	})
+	return p
+}
+
+// testKey is a master key for nodes that share a database.
+const testKey = "PLATEN_SECRET_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+// newDatabase makes an empty database on the shared program's PostgreSQL.
+func newDatabase(t *testing.T) string {
+	t.Helper()
+	name := strings.ToLower("test_" + root.RandomString(12))
+	if _, err := shared.db.SQL().ExecContext(t.Context(), "create database "+name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// dsnIn is the address of a database whose server's socket is in a folder.
+func dsnIn(dir, database string) string {
+	return "host=" + dir + " port=5432 user=platen dbname=" + database + " sslmode=disable"
+}
+
 // dataFolder makes an empty folder that PostgreSQL, as another user, can enter.
 func dataFolder() (string, error) {
 	dir, err := os.MkdirTemp("", "platen-test-*")
