@@ -32,6 +32,9 @@ func lastAttempt(ctx context.Context, job *rivertype.JobRow) bool {
 // what the last attempt came to.
 func (p *Pipeline) interrupted(ctx context.Context, stage platen.FailureStage, id string, err error) *platen.Failure {
 	p.Log.ErrorContext(ctx, "work was given up after its last attempt", "stage", stage, "id", id, "error", err)
-	return &platen.Failure{Stage: stage, Code: platen.FailureInterrupted, Retryable: true, OccurredAt: time.Now(),
-		Message: "The work was interrupted too often and was given up. The log says by what; once that is mended, send the document again."}
+	message := "The work on the document was interrupted too often and was given up. The log says by what; once that is mended, send the document again."
+	if stage == platen.StageDeliver {
+		message = "The upload was interrupted too often; the log says by what."
+	}
+	return &platen.Failure{Stage: stage, Code: platen.FailureInterrupted, Retryable: true, OccurredAt: time.Now(), Message: message}
 }

@@ -55,7 +55,12 @@ func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) e
 	if readErr != nil {
 		return readErr
 	}
-	return w.pipeline.finishDelivery(ctx, job, action, outcome{destination: action.Destination, failure: w.pipeline.interrupted(ctx, platen.StageDeliver, action.ID, err)})
+	done := outcome{destination: action.Destination, failure: w.pipeline.interrupted(ctx, platen.StageDeliver, action.ID, err)}
+	if err := w.pipeline.finishDelivery(ctx, job, action, done); err != nil && !errors.Is(err, errSettled) {
+		return err
+	}
+	w.pipeline.metrics.delivered(action.State, done.failure, 0)
+	return nil
 }
 
 func (w *deliverWorker) work(ctx context.Context, job *river.Job[deliverArgs]) error {

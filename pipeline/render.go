@@ -57,7 +57,11 @@ func (w *renderWorker) Work(ctx context.Context, job *river.Job[renderArgs]) err
 		return err
 	}
 	failure := w.pipeline.interrupted(ctx, platen.StageRender, job.Args.SubmissionID, err)
-	return w.pipeline.finishRender(ctx, job, nil, failure, 0)
+	if err := w.pipeline.finishRender(ctx, job, nil, failure, 0); err != nil && !errors.Is(err, errSettled) {
+		return err
+	}
+	w.pipeline.metrics.rendered(failure, 0)
+	return nil
 }
 
 func (w *renderWorker) work(ctx context.Context, job *river.Job[renderArgs]) error {
@@ -219,8 +223,8 @@ func (p *Pipeline) render(ctx context.Context, s *platen.Submission, attempt int
 // liquidVariables are what the sources see: the keys of data by themselves, and over
 // them the names that are Platen's own.
 func liquidVariables(s *platen.Submission) json.RawMessage {
-	variables := map[string]json.RawMessage{}
-	if json.Unmarshal(s.Data, &variables) != nil {
+	var variables map[string]json.RawMessage
+	if json.Unmarshal(s.Data, &variables) != nil || variables == nil {
 		variables = map[string]json.RawMessage{} // data that is no object is seen as data alone
 	}
 	set := func(name string, value any) {

@@ -36,12 +36,12 @@ func (p *Pipeline) CreateTemplate(ctx context.Context, t *platen.Template) error
 
 // sources are the parts of a content that are Liquid, by the names of their fields.
 func sources(c platen.TemplateContent) []liquid.Source {
-	all := []liquid.Source{{Name: "html", Text: c.HTML}, {Name: "headerHtml", Text: c.HeaderHTML}, {Name: "footerHtml", Text: c.FooterHTML}}
-	given := all[:1]
-	for _, source := range all[1:] {
-		if source.Text != "" {
-			given = append(given, source)
-		}
+	given := []liquid.Source{{Name: "html", Text: c.HTML}}
+	if c.HeaderHTML != "" {
+		given = append(given, liquid.Source{Name: "headerHtml", Text: c.HeaderHTML})
+	}
+	if c.FooterHTML != "" {
+		given = append(given, liquid.Source{Name: "footerHtml", Text: c.FooterHTML})
 	}
 	return given
 }

@@ -255,9 +255,10 @@ func (p *program) openRenderer(concurrency int) (*renderer.Renderer, error) {
 
 // unprivileged is the user for child processes that run what strangers wrote. It
 // owns nothing; each kind has one of its own, so that none can touch the other.
-// Without a user of that name it is a number that Debian gives to nobody
-// (https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes:
-// 60000-64999 is reserved for such uses). 0, which means no change, without root.
+// Without a user of that name it is a number in a range from which no tool takes
+// users for people or services by itself (60000-64999, see "UID and GID classes" in
+// https://www.debian.org/doc/debian-policy/ch-opersys.html). Who needs certainty
+// makes users of these names. 0, which means no change, without root.
 func unprivileged(name string, n uint32) uint32 {
 	if os.Getuid() != 0 {
 		return 0

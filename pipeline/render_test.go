@@ -1,0 +1,34 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"testing"
+
+	"platen"
+)
+
+func TestR2_1PlatensOwnNamesWinOverThoseOfData(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]string{
+		``:                          `null`,
+		`null`:                      `null`,
+		`[1,2]`:                     `[1,2]`,
+		`"text"`:                    `"text"`,
+		`{"a":1,"template_id":"x"}`: `{"a":1,"template_id":"x"}`,
+	} {
+		s := &platen.Submission{ID: "sub_1", Data: json.RawMessage(data), Metadata: json.RawMessage(`{"m":1}`)}
+		if data == "" {
+			s.Data = nil
+		}
+		var seen map[string]json.RawMessage
+		if err := json.Unmarshal(liquidVariables(s), &seen); err != nil {
+			t.Fatal(err)
+		}
+		if string(seen["data"]) != want || string(seen["template_id"]) != `"html"` || string(seen["submission_id"]) != `"sub_1"` || string(seen["metadata"]) != `{"m":1}` {
+			t.Errorf("%s: %s", data, seen)
+		}
+		if _, known := seen["a"]; known != (want[0] == '{') {
+			t.Errorf("%s: %s", data, seen)
+		}
+	}
+}
