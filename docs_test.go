@@ -94,3 +94,10 @@ func TestLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCheckOfSignaturesIsTheOneThatIsTested(t *testing.T) {
+	t.Parallel()
+	if !strings.Contains(read(t, "docs/webhooks.md"), strings.TrimSpace(read(t, "delivery/testdata/verify.js"))) {
+		t.Error("docs/webhooks.md does not show delivery/testdata/verify.js as it is")
+	}
+}

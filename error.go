@@ -14,6 +14,7 @@ const (
 	CodeTooLarge            ErrorCode = "TOO_LARGE"
 	CodeNotFound            ErrorCode = "NOT_FOUND"
 	CodeForbidden           ErrorCode = "FORBIDDEN"
+	CodeConflict            ErrorCode = "CONFLICT"
 	CodePathTemplateInvalid ErrorCode = "PATH_TEMPLATE_INVALID"
 	CodeTemplateInvalid     ErrorCode = "TEMPLATE_INVALID"
 )

@@ -2,16 +2,16 @@ package platen
 
 import "time"
 
-// Event is one committed change of a document or of one of its actions. It shows
-// the document, with all its actions, as that change left it.
+// Event is one committed change of a subject or of one of its actions. It shows the
+// subject, with all its actions, as that change left it.
 type Event struct {
-	Cursor     Cursor
-	AccountID  string
-	DocumentID string
-	ActionID   string // "" when the document itself changed
-	Test       bool
-	At         time.Time
-	Submission *Submission // with its actions; without its content and data
+	Cursor    Cursor
+	AccountID string
+	SubjectID string
+	ActionID  string // "" when the subject itself changed
+	Test      bool
+	At        time.Time
+	Subject   Subject // with its actions; without its content and data
 }
 
 // Cursor is a position in the account's history: the transaction that wrote an

@@ -48,22 +48,26 @@ const (
 	FailureStorage FailureCode = "STORAGE_FAILED" // Platen's own copy could not be written or read
 
 	// Stage DELIVER.
-	FailureKeyInvalid         FailureCode = "KEY_INVALID"         // the path template gave no legal object key (R5.6)
-	FailureFileTooLarge       FailureCode = "FILE_TOO_LARGE"      // larger than one PutObject may be (R5.8)
-	FailureAccessDenied       FailureCode = "ACCESS_DENIED"       // the credentials may not PutObject there
-	FailureInvalidAccessKey   FailureCode = "INVALID_ACCESS_KEY"  // the storage does not know the access key id
-	FailureSignatureMismatch  FailureCode = "SIGNATURE_MISMATCH"  // the secret access key is not the one of that id
-	FailureCredentialsExpired FailureCode = "CREDENTIALS_EXPIRED" // temporary credentials ran out
-	FailureNoSuchBucket       FailureCode = "NO_SUCH_BUCKET"      // no bucket of that name
-	FailureWrongRegion        FailureCode = "WRONG_REGION"        // the bucket is in another region
-	FailureTLS                FailureCode = "TLS_FAILED"          // the endpoint's certificate is not valid, or it speaks no TLS
-	FailureHostNotFound       FailureCode = "HOST_NOT_FOUND"      // the endpoint's name does not resolve
-	FailureNotAnS3Endpoint    FailureCode = "NOT_AN_S3_ENDPOINT"  // it answered, but not as S3 does
-	FailureRequestRejected    FailureCode = "REQUEST_REJECTED"    // any other lasting refusal; see providerCode
-	FailureStorageUnavailable FailureCode = "STORAGE_UNAVAILABLE" // 5xx, SlowDown and their like: tried again
-	FailureConnectionFailed   FailureCode = "CONNECTION_FAILED"   // refused, reset or cut off: tried again
-	FailureTimeout            FailureCode = "TIMEOUT"             // no answer in time: tried again
-	FailureSecretUnreadable   FailureCode = "SECRET_UNREADABLE"   // the stored secret cannot be decrypted with this node's keys
+	FailureKeyInvalid         FailureCode = "KEY_INVALID"           // the path template gave no legal object key (R5.6)
+	FailureFileTooLarge       FailureCode = "FILE_TOO_LARGE"        // larger than one PutObject may be (R5.8)
+	FailureAccessDenied       FailureCode = "ACCESS_DENIED"         // the credentials may not PutObject there
+	FailureInvalidAccessKey   FailureCode = "INVALID_ACCESS_KEY"    // the storage does not know the access key id
+	FailureSignatureMismatch  FailureCode = "SIGNATURE_MISMATCH"    // the secret access key is not the one of that id
+	FailureCredentialsExpired FailureCode = "CREDENTIALS_EXPIRED"   // temporary credentials ran out
+	FailureNoSuchBucket       FailureCode = "NO_SUCH_BUCKET"        // no bucket of that name
+	FailureWrongRegion        FailureCode = "WRONG_REGION"          // the bucket is in another region
+	FailureTLS                FailureCode = "TLS_FAILED"            // the endpoint's certificate is not valid, or it speaks no TLS
+	FailureHostNotFound       FailureCode = "HOST_NOT_FOUND"        // the endpoint's name does not resolve
+	FailureNotAnS3Endpoint    FailureCode = "NOT_AN_S3_ENDPOINT"    // it answered, but not as S3 does
+	FailureRedirected         FailureCode = "REDIRECTED"            // it points elsewhere, where no document is sent unasked
+	FailurePresignedExpired   FailureCode = "PRESIGNED_URL_EXPIRED" // the presigned URL's time is over
+	FailureWebhookRefused     FailureCode = "WEBHOOK_REFUSED"       // the receiver answered, but not with 2xx
+	FailureIntegrationDeleted FailureCode = "INTEGRATION_DELETED"   // the integration was deleted before it was done
+	FailureRequestRejected    FailureCode = "REQUEST_REJECTED"      // any other lasting refusal; see providerCode
+	FailureStorageUnavailable FailureCode = "STORAGE_UNAVAILABLE"   // 5xx, SlowDown and their like: tried again
+	FailureConnectionFailed   FailureCode = "CONNECTION_FAILED"     // refused, reset or cut off: tried again
+	FailureTimeout            FailureCode = "TIMEOUT"               // no answer in time: tried again
+	FailureSecretUnreadable   FailureCode = "SECRET_UNREADABLE"     // the stored secret cannot be decrypted with this node's keys
 )
 
 // Failure says why a document could not be made or delivered, in a form fit for

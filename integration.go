@@ -1,8 +1,10 @@
 package platen
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -21,51 +23,189 @@ func (a AppliesTo) Covers(test bool) bool {
 	return a == AppliesToLiveAndTest || (a == AppliesToTest) == test
 }
 
-// DefaultSubmissionPath is the path template of a submission when none is given (R5.4).
-const DefaultSubmissionPath = "{{ template_id }}/{{ submission_id }}.{{ extension }}"
-
-// AWSS3Integration copies documents into a bucket with PutObject (R5.1).
-type AWSS3Integration struct {
-	AccountID      string    `db:"account_id"`
-	ID             string    `db:"id"`
-	Name           string    `db:"name"`
-	Enabled        bool      `db:"enabled"`
-	AppliesTo      AppliesTo `db:"applies_to"`
-	AccessKeyID    string    `db:"access_key_id"`
-	Secret         []byte    `db:"secret"` // the secret access key, encrypted
-	SecretSetAt    time.Time `db:"secret_set_at"`
-	Region         string    `db:"region"`
-	Bucket         string    `db:"bucket"`
-	Endpoint       string    `db:"endpoint"` // "": AWS
-	ForcePathStyle bool      `db:"force_path_style"`
-	// Path templates. A blank test path falls back to the live one (R5.3).
-	SubmissionPath     string    `db:"submission_path"`
-	TestSubmissionPath string    `db:"test_submission_path"`
-	CreatedAt          time.Time `db:"created_at"`
-	UpdatedAt          time.Time `db:"updated_at"`
+// Integration is something that is done with every document it applies to. Exactly
+// one of S3 and Webhook says what.
+type Integration struct {
+	AccountID   string
+	ID          string
+	Name        string
+	Enabled     bool
+	AppliesTo   AppliesTo
+	Secret      []byte // the secret access key, or the key of signatures; encrypted
+	SecretSetAt time.Time
+	S3          *S3Settings
+	Webhook     *WebhookSettings
+	TestedAt    *time.Time // when testIntegration was last called
+	TestFailure *Failure   // what came of it; nil: it went well
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
-// PathTemplate is the one that a document's key is made from.
-func (i *AWSS3Integration) PathTemplate(test bool) string {
-	if test && i.TestSubmissionPath != "" {
-		return i.TestSubmissionPath
+// ActionType is that of the integration's actions.
+func (i *Integration) ActionType() ActionType {
+	if i.Webhook != nil {
+		return ActionWebhook
 	}
-	return i.SubmissionPath
+	return ActionAWSS3Upload
+}
+
+// Wants tells whether a document gets an action of the integration. A document that
+// failed has those of webhooks only (R6.1).
+func (i *Integration) Wants(s *Submission) bool {
+	switch {
+	case !i.Enabled || !i.AppliesTo.Covers(s.Test):
+		return false
+	case i.Webhook != nil:
+		return i.Webhook.TemplateID == "" || i.Webhook.TemplateID == s.TemplateID
+	}
+	return s.State == DocumentProcessed && i.S3.Path(PathSubmission, s.Test) != ""
+}
+
+// WantsVersions tells whether published versions of templates are copied. They are
+// neither live nor test, so the choice between those does not matter (R5.3).
+func (i *Integration) WantsVersions() bool {
+	return i.Enabled && i.S3 != nil && i.S3.TemplateVersionPath != ""
+}
+
+// S3Settings are those of an integration that copies documents into a bucket with
+// PutObject (R5.1).
+type S3Settings struct {
+	AccessKeyID          string     `json:"accessKeyId"`
+	Region               string     `json:"region"`
+	Bucket               string     `json:"bucket"`
+	Endpoint             string     `json:"endpoint,omitempty"` // "": AWS
+	ForcePathStyle       bool       `json:"forcePathStyle,omitempty"`
+	StorageClass         string     `json:"storageClass,omitempty"`         // "": the bucket's default
+	ServerSideEncryption string     `json:"serverSideEncryption,omitempty"` // "": the bucket's default
+	KMSKeyID             string     `json:"kmsKeyId,omitempty"`
+	Checksum             S3Checksum `json:"checksum"`
+	// Path templates (R5.3). Of the test ones, "" falls back to the live one; of the
+	// others, "" means that such documents are not copied.
+	SubmissionPath             string `json:"submissionPath"`
+	TestSubmissionPath         string `json:"testSubmissionPath,omitempty"`
+	CombinedSubmissionPath     string `json:"combinedSubmissionPath,omitempty"`
+	TestCombinedSubmissionPath string `json:"testCombinedSubmissionPath,omitempty"`
+	TemplateVersionPath        string `json:"templateVersionPath,omitempty"`
+}
+
+// S3Checksum is how the bucket can tell that the bytes arrived as they were sent.
+type S3Checksum string
+
+// The checksums. MD5 is understood by every server; the others are for buckets that
+// demand them.
+const (
+	ChecksumMD5    S3Checksum = "MD5"
+	ChecksumCRC32  S3Checksum = "CRC32"
+	ChecksumSHA256 S3Checksum = "SHA256"
+	ChecksumNone   S3Checksum = "NONE"
+)
+
+// PathKind is what a path template is for.
+type PathKind string
+
+// The kinds of path templates, each with variables of its own (R5.4).
+const (
+	PathSubmission         PathKind = "SUBMISSION"
+	PathCombinedSubmission PathKind = "COMBINED_SUBMISSION"
+	PathTemplateVersion    PathKind = "TEMPLATE_VERSION"
+)
+
+// The path templates when none is given (R5.3, R5.4).
+const (
+	DefaultSubmissionPath      = "{{ template_id }}/{{ submission_id }}.{{ extension }}"
+	DefaultTemplateVersionPath = "templates/{{ template_id }}/{{ template_version }}.html"
+)
+
+// Path is the path template of a document, or "" when it is not copied.
+func (s *S3Settings) Path(kind PathKind, test bool) string {
+	live, own := s.SubmissionPath, s.TestSubmissionPath
+	switch kind {
+	case PathTemplateVersion:
+		return s.TemplateVersionPath
+	case PathCombinedSubmission:
+		live, own = s.CombinedSubmissionPath, s.TestCombinedSubmissionPath
+	}
+	if test && own != "" {
+		return own
+	}
+	return live
+}
+
+// S3Path is one of the path templates of an integration.
+type S3Path struct {
+	Field    string // its name in the API
+	Kind     PathKind
+	Template *string
+}
+
+// Paths are all path templates, for what is done with each of them.
+func (s *S3Settings) Paths() []S3Path {
+	return []S3Path{
+		{"submission", PathSubmission, &s.SubmissionPath},
+		{"testSubmission", PathSubmission, &s.TestSubmissionPath},
+		{"combinedSubmission", PathCombinedSubmission, &s.CombinedSubmissionPath},
+		{"testCombinedSubmission", PathCombinedSubmission, &s.TestCombinedSubmissionPath},
+		{"templateVersion", PathTemplateVersion, &s.TemplateVersionPath},
+	}
+}
+
+// WebhookSettings are those of an integration that posts documents as JSON (R6.6).
+type WebhookSettings struct {
+	URL        string        `json:"url"`
+	TemplateID string        `json:"templateId,omitempty"` // "": documents of every kind
+	SendWhen   WebhookMoment `json:"sendWhen"`
+}
+
+// WebhookMoment is when a webhook is sent.
+type WebhookMoment string
+
+// The moments.
+const (
+	WhenProcessed WebhookMoment = "PROCESSED" // as soon as the document has left PENDING
+	WhenDelivered WebhookMoment = "DELIVERED" // when its uploads have ended as well
+)
+
+// HealthState is what the newest test or delivery says of an integration.
+type HealthState string
+
+// The states of health.
+const (
+	HealthUnknown HealthState = "UNKNOWN" // nothing was tried yet
+	HealthHealthy HealthState = "HEALTHY"
+	HealthFailing HealthState = "FAILING"
+)
+
+// Health is what the newest test or delivery of an integration came to.
+type Health struct {
+	State     HealthState
+	Failure   *Failure // nil unless FAILING
+	CheckedAt *time.Time
 }
 
 var (
 	// S3's rules for names, without those that only AWS itself can check
 	// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html);
 	// other servers allow upper case and underscores, so we do.
-	bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$`)
-	regionName = regexp.MustCompile(`^[A-Za-z0-9-]{1,63}$`)
+	bucketName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$`)
+	regionName   = regexp.MustCompile(`^[A-Za-z0-9-]{1,63}$`)
+	storageClass = regexp.MustCompile(`^[A-Z0-9_]{1,64}$`)
 )
 
-// Validate says what is wrong with the integration's fields; secret is the secret
-// access key in clear. The path templates are the delivery room's to check.
-func (i *AWSS3Integration) Validate(secret string) Errors {
+// Validate says what is wrong with the integration's fields; secret is its secret in
+// clear. The path templates are the delivery room's to check.
+func (i *Integration) Validate(secret string) Errors {
 	errs := ValidateName(i.Name, "name")
-	for _, key := range []struct{ name, text string }{{"accessKeyId", i.AccessKeyID}, {"secretAccessKey", secret}} {
+	if i.Webhook != nil {
+		return append(errs, i.Webhook.Validate()...)
+	}
+	return append(errs, i.S3.Validate(secret)...)
+}
+
+// Validate says what is wrong with the settings; secret is the secret access key in
+// clear.
+func (s *S3Settings) Validate(secret string) Errors {
+	var errs Errors
+	for _, key := range []struct{ name, text string }{{"accessKeyId", s.AccessKeyID}, {"secretAccessKey", secret}} {
 		switch {
 		case key.text == "":
 			errs.Add(CodeRequired, "It is required: the storage knows Platen by it.", key.name)
@@ -75,16 +215,41 @@ func (i *AWSS3Integration) Validate(secret string) Errors {
 			errs.Add(CodeInvalid, "It has spaces, line breaks or other characters that keys never have: was it copied whole, and alone?", key.name)
 		}
 	}
-	if !bucketName.MatchString(i.Bucket) {
+	if !bucketName.MatchString(s.Bucket) {
 		errs.Add(CodeInvalid, "A bucket's name has 3 to 63 letters, digits, dots, hyphens or underscores. Give the name alone, without s3:// or a path.", "bucket")
 	}
-	if !regionName.MatchString(i.Region) {
+	if !regionName.MatchString(s.Region) {
 		errs.Add(CodeInvalid, "Give the region's code, such as eu-west-3; us-east-1 or auto for servers without regions.", "region")
 	}
-	if i.Endpoint != "" {
-		if message := checkEndpoint(i.Endpoint); message != "" {
+	if s.Endpoint != "" {
+		if message := checkEndpoint(s.Endpoint); message != "" {
 			errs.Add(CodeInvalid, message, "endpoint")
 		}
+	}
+	if s.StorageClass != "" && !storageClass.MatchString(s.StorageClass) {
+		errs.Add(CodeInvalid, "A storage class is written in capital letters, such as STANDARD_IA or GLACIER_IR.", "storageClass")
+	}
+	// https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html#AmazonS3-PutObject-request-header-ServerSideEncryption
+	switch s.ServerSideEncryption {
+	case "", "AES256", "aws:kms", "aws:kms:dsse":
+	default:
+		errs.Add(CodeInvalid, "It is AES256, aws:kms or aws:kms:dsse; leave it out for the bucket's own default.", "serverSideEncryption")
+	}
+	switch {
+	case s.KMSKeyID == "":
+	case !strings.HasPrefix(s.ServerSideEncryption, "aws:kms"):
+		errs.Add(CodeInvalid, "A KMS key goes with the serverSideEncryption aws:kms or aws:kms:dsse.", "kmsKeyId")
+	case len(s.KMSKeyID) > 2048 || !printableASCII(s.KMSKeyID):
+		errs.Add(CodeInvalid, "Give the key's id or its ARN.", "kmsKeyId")
+	}
+	return errs
+}
+
+// Validate says what is wrong with the settings.
+func (w *WebhookSettings) Validate() Errors {
+	var errs Errors
+	if message := checkAddress(w.URL, "A webhook's URL", "https://example.com/hooks/platen"); message != "" {
+		errs.Add(CodeInvalid, message, "url")
 	}
 	return errs
 }
@@ -99,16 +264,28 @@ func printableASCII(text string) bool {
 }
 
 func checkEndpoint(endpoint string) string {
-	u, err := url.Parse(endpoint)
+	if message := checkAddress(endpoint, "An endpoint", "https://s3.example.com:9000"); message != "" {
+		return message
+	}
+	if strings.ContainsAny(endpoint, "?#") {
+		return "An endpoint has no query and no fragment."
+	}
+	return ""
+}
+
+// checkAddress says what is wrong with an http or https address that is stored with
+// an integration and shown.
+func checkAddress(address, what, example string) string {
+	u, err := url.Parse(address)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
-		return "An endpoint is an http or https address, such as https://s3.example.com:9000."
+		return fmt.Sprintf("%s is an http or https address, such as %s.", what, example)
 	case u.User != nil:
-		return "An endpoint has no user name and password in it: they have fields of their own."
-	case u.RawQuery != "" || u.Fragment != "":
-		return "An endpoint has no query and no fragment."
-	case len(endpoint) > 2000:
-		return "An endpoint has at most 2,000 characters."
+		return what + " has no user name and password in it."
+	case len(address) > 2000:
+		return what + " has at most 2,000 characters."
+	case !printableASCII(address):
+		return what + " has no spaces, line breaks or letters outside ASCII: percent-encode them."
 	}
 	return ""
 }

@@ -151,12 +151,81 @@ func TestR5_1AppliesToCoversItsDocuments(t *testing.T) {
 			t.Errorf("%s covers live %v and test %v", c.applies, c.applies.Covers(false), c.applies.Covers(true))
 		}
 	}
-	i := AWSS3Integration{SubmissionPath: "live", TestSubmissionPath: "test"}
-	if i.PathTemplate(false) != "live" || i.PathTemplate(true) != "test" {
-		t.Error("R5.3: each has its own path")
+}
+
+func TestR5_3TestPathsFallBackToTheLiveOnes(t *testing.T) {
+	t.Parallel()
+	s := S3Settings{SubmissionPath: "live", TestSubmissionPath: "test", CombinedSubmissionPath: "combined", TemplateVersionPath: "version"}
+	if s.Path(PathSubmission, false) != "live" || s.Path(PathSubmission, true) != "test" {
+		t.Error("each has its own path")
 	}
-	i.TestSubmissionPath = ""
-	if i.PathTemplate(true) != "live" {
-		t.Error("R5.3: a blank test path does not fall back to the live one")
+	s.TestSubmissionPath = ""
+	if s.Path(PathSubmission, true) != "live" || s.Path(PathCombinedSubmission, true) != "combined" {
+		t.Error("a blank test path does not fall back to the live one")
+	}
+	s.TestCombinedSubmissionPath = "test combined"
+	if s.Path(PathCombinedSubmission, true) != "test combined" || s.Path(PathTemplateVersion, true) != "version" {
+		t.Error("the paths are mixed up")
+	}
+	s.CombinedSubmissionPath, s.TestCombinedSubmissionPath = "", ""
+	if s.Path(PathCombinedSubmission, false) != "" || s.Path(PathCombinedSubmission, true) != "" {
+		t.Error("a blank combined path does not switch the copies off")
+	}
+}
+
+func TestR6_1WhichDocumentsGetAnAction(t *testing.T) {
+	t.Parallel()
+	bucket := Integration{Enabled: true, AppliesTo: AppliesToLive, S3: &S3Settings{SubmissionPath: "live", TemplateVersionPath: "version"}}
+	hook := Integration{Enabled: true, AppliesTo: AppliesToLiveAndTest, Webhook: &WebhookSettings{}}
+	one := Integration{Enabled: true, AppliesTo: AppliesToLiveAndTest, Webhook: &WebhookSettings{TemplateID: "tpl_1"}}
+	off := bucket
+	off.Enabled = false
+	document := func(state DocumentState, test bool, template string) *Submission {
+		return &Submission{Record: Record{Test: test}, State: state, TemplateID: template}
+	}
+	for name, c := range map[string]struct {
+		of                     *Submission
+		bucket, hook, one, off bool
+	}{
+		"live":    {document(DocumentProcessed, false, "tpl_1"), true, true, true, false},
+		"test":    {document(DocumentProcessed, true, "tpl_2"), false, true, false, false},
+		"failed":  {document(DocumentFailed, false, ""), false, true, false, false},
+		"invalid": {document(DocumentInvalidData, false, "tpl_1"), false, true, true, false},
+	} {
+		if bucket.Wants(c.of) != c.bucket || hook.Wants(c.of) != c.hook || one.Wants(c.of) != c.one || off.Wants(c.of) != c.off {
+			t.Errorf("%s: %v %v %v %v", name, bucket.Wants(c.of), hook.Wants(c.of), one.Wants(c.of), off.Wants(c.of))
+		}
+	}
+	if !bucket.WantsVersions() || hook.WantsVersions() || off.WantsVersions() {
+		t.Error("versions are copied by enabled integrations with a path for them, and by no others")
+	}
+}
+
+func TestR5_1TheOptionsOfAnS3IntegrationAreChecked(t *testing.T) {
+	t.Parallel()
+	good := S3Settings{AccessKeyID: "AK", Region: "eu-west-3", Bucket: "archive", StorageClass: "STANDARD_IA",
+		ServerSideEncryption: "aws:kms", KMSKeyID: "arn:aws:kms:eu-west-3:1:key/2"}
+	if errs := good.Validate("secret"); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	for field, spoil := range map[string]func(*S3Settings){
+		"storageClass":         func(s *S3Settings) { s.StorageClass = "standard ia" },
+		"serverSideEncryption": func(s *S3Settings) { s.ServerSideEncryption, s.KMSKeyID = "aes", "" },
+		"kmsKeyId":             func(s *S3Settings) { s.ServerSideEncryption = "AES256" },
+		"endpoint":             func(s *S3Settings) { s.Endpoint = "https://user:word@example.com" },
+		"bucket":               func(s *S3Settings) { s.Bucket = "s3://archive/2026" },
+		"region":               func(s *S3Settings) { s.Region = "Europe (Paris)" },
+		"accessKeyId":          func(s *S3Settings) { s.AccessKeyID = "AK " },
+	} {
+		bad := good
+		spoil(&bad)
+		if errs := bad.Validate("secret"); len(errs) != 1 || errs[0].Path[0] != field {
+			t.Errorf("%s: %v", field, errs)
+		}
+	}
+	for _, address := range []string{"", "example.com", "ftp://example.com", "https://user@example.com/", "https://exa mple.com", "https://"} {
+		if errs := (&WebhookSettings{URL: address}).Validate(); len(errs) != 1 || errs[0].Path[0] != "url" {
+			t.Errorf("%q: %v", address, errs)
+		}
 	}
 }

@@ -55,6 +55,7 @@ var homes = map[string][]string{
 	"github.com/vektah/gqlparser":         {"graph", "resolvers", "server"},
 	"github.com/prometheus/client_golang": {"pipeline", "cmd/platen"},
 	"golang.org/x/net":                    {"renderer"},
+	"github.com/standard-webhooks":        {"delivery"},
 }
 
 func TestEveryArrowGoesDownAndEveryEngineHasOneHome(t *testing.T) {

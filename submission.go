@@ -29,10 +29,8 @@ type DocumentFile struct {
 
 // Submission is one rendering, of a template with data or of HTML.
 type Submission struct {
-	AccountID string        `json:"accountId"`
-	ID        string        `json:"id"`
-	State     DocumentState `json:"state"`
-	Test      bool          `json:"test"`
+	Record
+	State DocumentState `json:"state"`
 
 	// Of a template: its version, as it was used.
 	TemplateID            string `json:"templateId,omitempty"`
@@ -53,15 +51,12 @@ type Submission struct {
 	ProcessedAt      *time.Time    `json:"processedAt,omitempty"`
 	ProcessingTimeMS *int          `json:"processingTimeMs,omitempty"`
 
-	// PendingActions counts the actions that are still PENDING.
-	PendingActions int `json:"pendingActions"`
 	// Revision grows with every change of the document's own fields.
 	Revision int `json:"revision"`
-	// Changes grows with every change of the document or of one of its actions: it
-	// puts all that a subscriber can see of the document into one order.
-	Changes int `json:"changes"`
 
-	Actions []*Action `json:"actions,omitempty"`
+	// PresignedUpload is where the file goes besides the integrations: an encrypted
+	// delivery.PresignedUpload, kept apart from the record. Nil: nowhere.
+	PresignedUpload []byte `json:"-"`
 }
 
 // Final tells whether nothing more happens to the document by itself.

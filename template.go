@@ -63,11 +63,14 @@ func (t *Template) Validate() Errors {
 
 // TemplateVersion is an immutable, published state of a template.
 type TemplateVersion struct {
-	AccountID    string
-	ID           string
-	TemplateID   string
-	TemplateName string // as it is now: names are not versioned
-	Number       int    // 1, 2, 3, ... within the template; never reused
-	Content      TemplateContent
-	PublishedAt  time.Time
+	Record
+	TemplateID   string          `json:"templateId"`
+	TemplateName string          `json:"templateName"` // as it is now: names are not versioned
+	Number       int             `json:"number"`       // 1, 2, 3, ... within the template; never reused
+	Content      TemplateContent `json:"-"`            // not in events
+	PublishedAt  time.Time       `json:"publishedAt"`
 }
+
+// Final tells whether nothing more happens to the version by itself: its copies are
+// all done or given up.
+func (v *TemplateVersion) Final() bool { return v.PendingActions == 0 }

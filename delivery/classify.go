@@ -122,34 +122,42 @@ func (e *exchange) host() string {
 
 // unanswered is about what went wrong before there was an answer.
 func (e *exchange) unanswered(err error) *platen.Failure {
+	if failure := unanswered(err, e.host(), "Correct the integration's "+e.addressField()+", then retry the action."); failure != nil {
+		return failure
+	}
+	// What remains was refused by the SDK itself, before anything was sent.
+	return fail(platen.FailureRequestRejected, false, fmt.Sprintf("The upload could not be put together from the integration's bucket, region and endpoint: %s. Correct them, then retry the action.", printable(err.Error(), 300)))
+}
+
+// unanswered says what an error of the network means when there was no answer of
+// host; remedy is what to do about a wrong address. It returns nil for an error that
+// is not of the network.
+func unanswered(err error, host, remedy string) *platen.Failure {
 	var denied *egress.DeniedError
 	var dns *net.DNSError
 	var timeout net.Error
 	text := err.Error()
-	host := e.host()
-	sent := new(*smithyhttp.RequestSendError)
 	switch {
 	case errors.As(err, &denied):
 		return fail(platen.FailureEgressDenied, false, denied.Error()+".")
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fail(platen.FailureHostNotFound, false, fmt.Sprintf("There is no host named %s. Correct the integration's %s, then retry the action.", host, e.addressField()))
+		return fail(platen.FailureHostNotFound, false, fmt.Sprintf("There is no host named %s. %s", host, remedy))
 	case errors.As(err, &dns):
 		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The name %s could not be looked up. It is tried again.", host))
 	case isCertificateError(err):
-		return fail(platen.FailureTLS, false, fmt.Sprintf("The certificate of %s is not valid: %s. Give the endpoint a certificate that a known authority signed for this name, then retry the action.", host, certificateFault(err)))
+		return fail(platen.FailureTLS, false, fmt.Sprintf("The certificate of %s is not valid: %s. Give the server a certificate that a known authority signed for this name, then retry the action.", host, certificateFault(err)))
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"), errors.As(err, new(tls.RecordHeaderError)):
-		return fail(platen.FailureTLS, false, fmt.Sprintf("%s does not speak TLS. Write its endpoint with http:// instead of https://, or give the right port, then retry the action.", host))
+		return fail(platen.FailureTLS, false, fmt.Sprintf("%s does not speak TLS: the address says https:// where it should say http://, or has the wrong port. %s", host, remedy))
 	case tlsFault(text) != "":
 		return fail(platen.FailureTLS, false, fmt.Sprintf("No TLS connection to %s can be made: %s. Have its TLS settings checked, then retry the action.", host, tlsFault(text)))
 	case strings.Contains(text, "malformed HTTP"):
-		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as a web server does. Correct the integration's endpoint, then retry the action.", host))
+		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as a web server does. %s", host, remedy))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return fail(platen.FailureTimeout, true, fmt.Sprintf("%s did not answer in time. It is tried again.", host))
-	case errors.As(err, sent):
+	case errors.As(err, new(*smithyhttp.RequestSendError)), errors.As(err, new(*url.Error)):
 		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before there was an answer. It is tried again.", host))
 	}
-	// What remains was refused by the SDK itself, before anything was sent.
-	return fail(platen.FailureRequestRejected, false, fmt.Sprintf("The upload could not be put together from the integration's bucket, region and endpoint: %s. Correct them, then retry the action.", printable(text, 300)))
+	return nil
 }
 
 // addressField is the setting that the host's name comes from.
@@ -191,11 +199,7 @@ func (e *exchange) notS3() *platen.Failure {
 	case status >= 300 && status < 400 && e.answer.region != "" && e.answer.region != e.target.Region:
 		return e.wrongRegion()
 	case status >= 300 && status < 400:
-		to := ""
-		if u, err := url.Parse(e.answer.location); err == nil && u.Host != "" {
-			to = " to " + printable(u.Scheme+"://"+u.Host, 200)
-		}
-		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s redirects%s (HTTP %d). Redirects are not followed, so that no document reaches a host that nobody named. Give the right address as the integration's endpoint, then retry the action.", host, to, status))
+		return fail(platen.FailureRedirected, false, fmt.Sprintf("%s redirects%s (HTTP %d). Redirects are not followed, so that no document reaches a host that nobody named. Give the right address as the integration's endpoint, then retry the action.", host, redirectTarget(e.answer.location), status))
 	case isTransient(status):
 		return fail(platen.FailureStorageUnavailable, true, fmt.Sprintf("%s is not available at the moment (HTTP %d). It is tried again.", host, status))
 	case status == http.StatusRequestEntityTooLarge:

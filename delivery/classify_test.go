@@ -153,7 +153,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		server, s, target := bucket(t)
 		server.Fault("docs", s3test.Redirect(status, elsewhere.URL+"/docs/k?token=x"))
 		failure := failed(t, s, target, object("k", []byte("x")))
-		if failure.Code != platen.FailureNotAnS3Endpoint || failure.Retryable || !strings.Contains(failure.Message, "redirects to "+elsewhere.URL+" ") {
+		if failure.Code != platen.FailureRedirected || failure.Retryable || !strings.Contains(failure.Message, "redirects to "+elsewhere.URL+" ") {
 			t.Errorf("%d: %+v", status, failure)
 		}
 	}
@@ -299,7 +299,7 @@ func TestConnectionFaultsR63(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			server, _, target := bucket(t)
-			s := storage(t, S3Options{Guard: test.guard, AnswerTimeout: time.Second})
+			s := storage(t, Options{Guard: test.guard, AnswerTimeout: time.Second})
 			if test.endpoint != "" {
 				target.Endpoint = test.endpoint
 			}

@@ -28,10 +28,59 @@ const (
 	maxPathTemplate = 1024
 )
 
-// Variables are the names that a path template may use (R5.4); metadata is an object.
-var Variables = []string{
-	"account_id", "template_id", "template_name", "template_version", "submission_id", "extension",
-	"timestamp", "date", "year", "month", "day", "metadata",
+// Variable is a name that a path template may use, and what it means for people.
+type Variable struct{ Name, Description string }
+
+// VariableValue is a variable with what it prints.
+type VariableValue struct {
+	Variable
+	Value string
+}
+
+// variable is one with the kinds of path templates that have it, and its value.
+type variable struct {
+	Variable
+	kinds []platen.PathKind
+	value func(*Document) string
+}
+
+var (
+	allKinds  = []platen.PathKind{platen.PathSubmission, platen.PathCombinedSubmission, platen.PathTemplateVersion}
+	templated = []platen.PathKind{platen.PathSubmission, platen.PathTemplateVersion}
+	documents = []platen.PathKind{platen.PathSubmission, platen.PathCombinedSubmission}
+)
+
+// variables are those of R5.4, in the order in which people should see them.
+var variables = []variable{
+	{Variable{"account_id", "the account"}, allKinds, func(d *Document) string { return d.AccountID }},
+	{Variable{"template_id", "the template; html or url for a submission without one"}, templated, func(d *Document) string { return d.TemplateID }},
+	{Variable{"template_name", "its name, with underscores for characters that are not safe in keys"}, templated, func(d *Document) string { return sanitize(d.TemplateName) }},
+	{Variable{"template_version", "the number of the version; 0 for a submission without a template"}, templated, func(d *Document) string { return d.TemplateVersion }},
+	{Variable{"submission_id", "the submission; no other variable is unique"}, []platen.PathKind{platen.PathSubmission}, func(d *Document) string { return d.SubmissionID }},
+	{Variable{"combined_submission_id", "the combined submission; no other variable is unique"}, []platen.PathKind{platen.PathCombinedSubmission}, func(d *Document) string { return d.CombinedSubmissionID }},
+	{Variable{"extension", "of the file: pdf, png, jpeg or webp"}, documents, func(d *Document) string { return d.Extension }},
+	{Variable{"timestamp", "when it was processed or published, in UTC: YYYYMMDDhhmmss; not unique"}, allKinds, func(d *Document) string { return d.At.UTC().Format("20060102150405") }},
+	{Variable{"date", "the day of it: YYYYMMDD"}, allKinds, func(d *Document) string { return d.At.UTC().Format("20060102") }},
+	{Variable{"year", "four digits"}, allKinds, func(d *Document) string { return d.At.UTC().Format("2006") }},
+	{Variable{"month", "1 to 12, without padding"}, allKinds, func(d *Document) string { return d.At.UTC().Format("1") }},
+	{Variable{"day", "1 to 31, without padding"}, allKinds, func(d *Document) string { return d.At.UTC().Format("2") }},
+}
+
+// metadataVariable stands for the values of a document's metadata, by their paths.
+var metadataVariable = Variable{"metadata.<key>", "a value of the metadata, by its path, with underscores for characters that are not safe in keys"}
+
+// Variables are what a path template of a kind may use (R5.4).
+func Variables(kind platen.PathKind) []Variable {
+	var of []Variable
+	for _, v := range variables {
+		if slices.Contains(v.kinds, kind) {
+			of = append(of, v.Variable)
+		}
+	}
+	if slices.Contains(documents, kind) {
+		of = append(of, metadataVariable)
+	}
+	return of
 }
 
 // Keys makes object keys from path templates. It is safe for concurrent use.
@@ -42,16 +91,32 @@ type Keys struct {
 // NewKeys makes a Keys that renders with engine.
 func NewKeys(engine *liquid.Engine) *Keys { return &Keys{engine} }
 
-// Document holds what a document's path template may use.
+// Document holds what a path template may use. What its kind does not have is empty.
 type Document struct {
-	AccountID       string
-	TemplateID      string // without a template, html or url
-	TemplateName    string
-	TemplateVersion string // its number; 0 without a template
-	SubmissionID    string
-	ProcessedAt     time.Time
-	Metadata        json.RawMessage // an object, or nothing
-	Extension       string          // of the file, such as pdf
+	Kind                 platen.PathKind
+	AccountID            string
+	TemplateID           string // without a template, html or url
+	TemplateName         string
+	TemplateVersion      string // its number; 0 without a template
+	SubmissionID         string
+	CombinedSubmissionID string
+	At                   time.Time       // when it was processed or published
+	Metadata             json.RawMessage // an object, or nothing
+	Extension            string          // of the file, such as pdf
+}
+
+// Sample is a document with values that could be, for previews.
+func Sample(kind platen.PathKind, accountID string, metadata json.RawMessage, now time.Time) Document {
+	d := Document{Kind: kind, AccountID: accountID, At: now, Metadata: metadata, Extension: "pdf"}
+	if kind == platen.PathCombinedSubmission {
+		d.CombinedSubmissionID = "com_4Hk2nQz8XbTfW1pRsM"
+		return d
+	}
+	d.TemplateID, d.TemplateName, d.TemplateVersion = "tpl_eGc5CmFbPnCCmerqsx", "Invoice", "3"
+	if kind == platen.PathSubmission {
+		d.SubmissionID = "sub_Gbxesk7Xf52Pq3KgT9"
+	}
+	return d
 }
 
 // Key makes the key of one document. Its error is a *platen.Failure with the code
@@ -62,21 +127,13 @@ func (k *Keys) Key(ctx context.Context, pathTemplate string, d Document) (string
 	if err != nil {
 		return "", keyFailure(err)
 	}
-	at := d.ProcessedAt.UTC()
-	vars, err := json.Marshal(map[string]any{
-		"account_id":       d.AccountID,
-		"template_id":      d.TemplateID,
-		"template_name":    sanitize(d.TemplateName),
-		"template_version": d.TemplateVersion,
-		"submission_id":    d.SubmissionID,
-		"extension":        d.Extension,
-		"timestamp":        at.Format("20060102150405"),
-		"date":             at.Format("20060102"),
-		"year":             at.Format("2006"),
-		"month":            at.Format("1"),
-		"day":              at.Format("2"),
-		"metadata":         metadata,
-	})
+	values := map[string]any{"metadata": metadata}
+	for _, v := range variables {
+		if slices.Contains(v.kinds, d.Kind) {
+			values[v.Name] = v.value(&d)
+		}
+	}
+	vars, err := json.Marshal(values)
 	if err != nil {
 		return "", err
 	}
@@ -152,10 +209,18 @@ func shownKey(key string) string {
 	return strconv.Quote(key)
 }
 
-// Check refuses a path template that does not parse or that uses an unknown
+// CheckKey refuses a key that somebody wrote by hand; nil: it is legal (R5.6).
+func CheckKey(key string) *platen.Error {
+	if fault := keyFault(key); fault != "" {
+		return &platen.Error{Code: platen.CodeInvalid, Message: fmt.Sprintf("The key %s %s.", shownKey(key), fault)}
+	}
+	return nil
+}
+
+// Check refuses a path template of a kind that does not parse or that uses an unknown
 // variable, with a *platen.Error, and warns of one whose keys may not be unique
 // (R5.6). Other errors are those of ctx and of the machine.
-func (k *Keys) Check(ctx context.Context, pathTemplate string) (warnings []string, err error) {
+func (k *Keys) Check(ctx context.Context, kind platen.PathKind, pathTemplate string) (warnings []string, err error) {
 	if strings.TrimSpace(pathTemplate) == "" {
 		return nil, &platen.Error{Code: platen.CodeRequired, Message: "A path template is required, such as " + platen.DefaultSubmissionPath + "."}
 	}
@@ -173,21 +238,160 @@ func (k *Keys) Check(ctx context.Context, pathTemplate string) (warnings []strin
 	if err != nil {
 		return nil, err
 	}
-	unique := false
+	names := map[string]bool{}
 	for _, variable := range used {
 		name := variable.Path[0]
-		if !slices.Contains(Variables, name) {
+		if !knows(kind, name) {
 			return nil, &platen.Error{
 				Code: platen.CodePathTemplateInvalid, Line: variable.Line, Column: variable.Column,
-				Message: fmt.Sprintf("There is no variable %s. A path template may use %s.", name, strings.Join(Variables, ", ")),
+				Message: fmt.Sprintf("There is no variable %s%s. This path template may use %s.", name, elsewhere(name), strings.Join(namesOf(kind), ", ")),
 			}
 		}
-		unique = unique || name == "submission_id"
+		names[name] = true
 	}
-	if !unique {
-		warnings = append(warnings, "No variable in this path is unique: two documents can get the same key, and the later one replaces the earlier. Add {{ submission_id }}.")
+	return uniqueness(kind, names), nil
+}
+
+// knows tells whether path templates of a kind have a variable of this name.
+func knows(kind platen.PathKind, name string) bool {
+	return slices.ContainsFunc(Variables(kind), func(v Variable) bool {
+		return v.Name == name || v == metadataVariable && name == "metadata"
+	})
+}
+
+func namesOf(kind platen.PathKind) (names []string) {
+	for _, v := range Variables(kind) {
+		names = append(names, v.Name)
 	}
-	return warnings, nil
+	return names
+}
+
+// elsewhere says which path templates do have a variable, if any.
+func elsewhere(name string) string {
+	for _, other := range []struct {
+		kind platen.PathKind
+		what string
+	}{
+		{platen.PathSubmission, "submissions"}, {platen.PathCombinedSubmission, "combined submissions"}, {platen.PathTemplateVersion, "template versions"},
+	} {
+		if knows(other.kind, name) {
+			return " here; it is one of " + other.what
+		}
+	}
+	return ""
+}
+
+// uniqueness warns when two documents can get the same key.
+func uniqueness(kind platen.PathKind, used map[string]bool) []string {
+	unique := []string{"submission_id"}
+	switch kind {
+	case platen.PathCombinedSubmission:
+		unique = []string{"combined_submission_id"}
+	case platen.PathTemplateVersion:
+		unique = []string{"template_id", "template_version"}
+	}
+	var missing []string
+	for _, name := range unique {
+		if !used[name] {
+			missing = append(missing, "{{ "+name+" }}")
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	warning := "No variable in this path is unique: two documents can get the same key, and the later one replaces the earlier. "
+	if kind == platen.PathTemplateVersion {
+		warning = "Two versions of templates can get the same key, and the later one replaces the earlier. "
+	}
+	if used["timestamp"] {
+		warning += "timestamp is not unique: it counts seconds. "
+	}
+	return []string{warning + "Add " + strings.Join(missing, " and ") + "."}
+}
+
+// Values are the variables of a document's kind with what they print (R5.5): its
+// metadata one by one, by the names at its top.
+func (k *Keys) Values(ctx context.Context, d Document) ([]VariableValue, error) {
+	var values []VariableValue
+	for _, v := range variables {
+		if slices.Contains(v.kinds, d.Kind) {
+			values = append(values, VariableValue{v.Variable, v.value(&d)})
+		}
+	}
+	if !slices.Contains(documents, d.Kind) {
+		return values, nil
+	}
+	var metadata map[string]json.RawMessage
+	if len(bytes.TrimSpace(d.Metadata)) > 0 && json.Unmarshal(d.Metadata, &metadata) != nil {
+		return nil, errNoObject
+	}
+	for _, name := range slices.Sorted(maps.Keys(metadata)) {
+		printed, err := k.prints(ctx, name, d)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, VariableValue{Variable{"metadata." + name, metadataVariable.Description}, printed})
+	}
+	if len(metadata) == 0 {
+		values = append(values, VariableValue{Variable: metadataVariable})
+	}
+	return values, nil
+}
+
+// prints is what a path template prints for a name of the metadata.
+func (k *Keys) prints(ctx context.Context, name string, d Document) (string, error) {
+	spelt, err := json.Marshal(name) // a Liquid string is quoted and knows no escapes
+	if err != nil || strings.ContainsAny(name, "\"\\") {
+		return "", err
+	}
+	source := "{{ metadata[" + string(spelt) + "] }}"
+	metadata, err := k.metadata(ctx, source, d.Metadata)
+	if err != nil {
+		return "", err
+	}
+	vars, err := json.Marshal(map[string]any{"metadata": metadata})
+	if err != nil {
+		return "", err
+	}
+	texts, err := k.engine.Render(ctx, "", []liquid.Source{{Name: "path", Text: source}}, vars)
+	var mistake *liquid.Error
+	if errors.As(err, &mistake) {
+		return "", nil // a name that Liquid cannot spell
+	}
+	return sanitizeObjects(texts["path"]), err
+}
+
+// Replaced tells which values that a path template uses have characters that are not
+// safe in keys, and what is printed in their place; sentences for people (R5.5).
+func (k *Keys) Replaced(ctx context.Context, pathTemplate string, d Document) ([]string, error) {
+	used, err := k.engine.Variables(ctx, liquid.Source{Name: "path", Text: pathTemplate})
+	if err != nil {
+		return nil, err
+	}
+	var metadata any
+	if len(d.Metadata) > 0 && json.Unmarshal(d.Metadata, &metadata) != nil {
+		return nil, errNoObject
+	}
+	said := []string{}
+	for _, variable := range used {
+		given, ok := any(nil), false
+		switch variable.Path[0] {
+		case "template_name":
+			given = d.TemplateName
+		case "metadata":
+			given = metadata
+			for _, name := range variable.Path[1:] {
+				object, _ := given.(map[string]any)
+				given = object[name]
+			}
+		}
+		text, ok := given.(string)
+		sentence := fmt.Sprintf("%s: %s is printed as %s.", strings.Join(variable.Path, "."), shownKey(text), shownKey(sanitize(text)))
+		if ok && sanitize(text) != text && !slices.Contains(said, sentence) {
+			said = append(said, sentence)
+		}
+	}
+	return said, nil
 }
 
 // metadata makes a document's metadata safe to print anywhere in a key.

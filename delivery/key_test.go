@@ -14,9 +14,9 @@ import (
 
 // document is the one that the DocSpring guide takes its examples from.
 func document(metadata string) Document {
-	return Document{
+	return Document{Kind: platen.PathSubmission,
 		AccountID: "acc_X3gQR5GN6tS6tcYgJs", TemplateID: "tpl_eGc5CmFbPnCCmerqsx", TemplateName: "Invoice 2/18 (A)", TemplateVersion: "3",
-		SubmissionID: "sub_Gbxesk7Xf52Pq3KgT9", ProcessedAt: time.Date(2018, 5, 9, 9, 45, 31, 0, time.UTC),
+		SubmissionID: "sub_Gbxesk7Xf52Pq3KgT9", At: time.Date(2018, 5, 9, 9, 45, 31, 0, time.UTC),
 		Metadata: json.RawMessage(metadata), Extension: "pdf",
 	}
 }
@@ -89,7 +89,7 @@ func TestKeysOfR54AndR55(t *testing.T) {
 func TestTimesAreUTCR54(t *testing.T) {
 	t.Parallel()
 	d := document("")
-	d.ProcessedAt = time.Date(2019, 1, 1, 0, 30, 0, 0, time.FixedZone("", 3600))
+	d.At = time.Date(2019, 1, 1, 0, 30, 0, 0, time.FixedZone("", 3600))
 	got, err := keys.Key(context.Background(), "{{ timestamp }} {{ date }} {{ year }} {{ month }} {{ day }}", d)
 	if want := "20181231233000 20181231 2018 12 31"; err != nil || got != want {
 		t.Errorf("%q, %v; want %q", got, err, want)
@@ -195,7 +195,7 @@ func TestCheckRefusesBrokenPathTemplatesR56(t *testing.T) {
 		{"{% if year %}a", platen.CodePathTemplateInvalid, 1, 1, "not valid Liquid"},
 		{"{% include 'x' %}", platen.CodePathTemplateInvalid, 1, 1, "not valid Liquid"},
 	} {
-		_, err := keys.Check(context.Background(), test.path)
+		_, err := keys.Check(context.Background(), platen.PathSubmission, test.path)
 		var mistake *platen.Error
 		if !errors.As(err, &mistake) {
 			t.Errorf("%q: %v", test.path, err)
@@ -209,16 +209,39 @@ func TestCheckRefusesBrokenPathTemplatesR56(t *testing.T) {
 
 func TestCheckKnowsEveryVariableOfR54(t *testing.T) {
 	t.Parallel()
-	for _, name := range Variables {
-		if _, err := keys.Check(context.Background(), "{{ "+name+" }}"); err != nil {
-			t.Errorf("%s: %v", name, err)
+	for kind, want := range map[platen.PathKind]string{
+		platen.PathSubmission:         "account_id template_id template_name template_version submission_id extension timestamp date year month day metadata.<key>",
+		platen.PathCombinedSubmission: "account_id combined_submission_id extension timestamp date year month day metadata.<key>",
+		platen.PathTemplateVersion:    "account_id template_id template_name template_version timestamp date year month day",
+	} {
+		names := []string{}
+		for _, variable := range Variables(kind) {
+			names = append(names, variable.Name)
+			if _, err := keys.Check(context.Background(), kind, "{{ "+strings.Replace(variable.Name, "<key>", "a", 1)+" }}"); err != nil {
+				t.Errorf("%s: %s: %v", kind, variable.Name, err)
+			}
+			if variable.Description == "" {
+				t.Errorf("%s is not explained", variable.Name)
+			}
+		}
+		if strings.Join(names, " ") != want {
+			t.Errorf("%s has %v", kind, names)
+		}
+	}
+	for path, kind := range map[string]platen.PathKind{
+		"{{ submission_id }}": platen.PathTemplateVersion, "{{ metadata.a }}": platen.PathTemplateVersion, "{{ extension }}": platen.PathTemplateVersion,
+		"{{ template_id }}": platen.PathCombinedSubmission, "{{ combined_submission_id }}": platen.PathSubmission,
+	} {
+		_, err := keys.Check(context.Background(), kind, path)
+		if err == nil || !strings.Contains(err.Error(), "it is one of") {
+			t.Errorf("%s of a %s: %v", path, kind, err)
 		}
 	}
 	for _, path := range []string{
 		strings.Repeat("ü", 1024), `{{ metadata.a.b }}/{{ metadata["x y"][0] }}`,
 		"{% assign x = year %}{{ x }}{% for pair in metadata %}{{ pair[0] }}{{ forloop.index }}{% endfor %}{% capture y %}{% endcapture %}{{ y }}",
 	} {
-		if _, err := keys.Check(context.Background(), path); err != nil {
+		if _, err := keys.Check(context.Background(), platen.PathSubmission, path); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -235,12 +258,73 @@ func TestCheckWarnsOfPathsThatAreNotUniqueR56(t *testing.T) {
 		"{{ metadata.submission_id }}.pdf":            true,
 		"{% comment %}submission_id{% endcomment %}x": true,
 	} {
-		warnings, err := keys.Check(context.Background(), path)
+		warnings, err := keys.Check(context.Background(), platen.PathSubmission, path)
 		if err != nil || (len(warnings) == 1) != warns {
 			t.Errorf("%s: %q, %v", path, warnings, err)
 		}
 		if warns && !strings.Contains(fmt.Sprint(warnings), "{{ submission_id }}") {
 			t.Errorf("the warning does not say what to do: %q", warnings)
 		}
+	}
+}
+
+func TestCheckWarnsByTheKindOfThePathR56(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		kind platen.PathKind
+		path string
+		says string
+	}{
+		{platen.PathCombinedSubmission, "{{ combined_submission_id }}", ""},
+		{platen.PathCombinedSubmission, "{{ timestamp }}", "timestamp is not unique"},
+		{platen.PathTemplateVersion, platen.DefaultTemplateVersionPath, ""},
+		{platen.PathTemplateVersion, "{{ template_id }}.html", "Add {{ template_version }}."},
+	} {
+		warnings, err := keys.Check(t.Context(), test.kind, test.path)
+		if err != nil || (len(warnings) > 0) != (test.says != "") || !strings.Contains(strings.Join(warnings, ""), test.says) {
+			t.Errorf("%s: %q %v", test.path, warnings, err)
+		}
+	}
+}
+
+func TestKeysOfOtherKindsR53(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2018, 5, 9, 9, 45, 31, 0, time.UTC)
+	for _, test := range []struct {
+		of         Document
+		path, want string
+	}{
+		{Document{Kind: platen.PathTemplateVersion, TemplateID: "tpl_1", TemplateVersion: "3", At: at}, platen.DefaultTemplateVersionPath, "templates/tpl_1/3.html"},
+		{Document{Kind: platen.PathTemplateVersion, AccountID: "acc_1", TemplateName: "A/B", At: at}, "{{ account_id }}/{{ template_name }}/{{ timestamp }}{{ submission_id }}", "acc_1/A_B/20180509094531"},
+		{Document{Kind: platen.PathCombinedSubmission, CombinedSubmissionID: "com_1", Extension: "pdf", At: at, Metadata: []byte(`{"a":"x/y"}`)}, "{{ metadata.a }}/{{ combined_submission_id }}.{{ extension }}", "x_y/com_1.pdf"},
+	} {
+		if key, err := keys.Key(t.Context(), test.path, test.of); err != nil || key != test.want {
+			t.Errorf("%s: %q %v, want %q", test.path, key, err, test.want)
+		}
+	}
+}
+
+func TestValuesAreWhatAKeyPrintsR55(t *testing.T) {
+	t.Parallel()
+	d := Document{Kind: platen.PathSubmission, TemplateName: "A B", SubmissionID: "sub_1", Metadata: []byte(`{"name":"Ü/1","n":1.50,"deep":{"a":"b"},"odd\"name":"x","list":["a b",2]}`)}
+	values, err := keys.Values(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, value := range values {
+		got[value.Name] = value.Value
+	}
+	for name, want := range map[string]string{"template_name": "A_B", "submission_id": "sub_1", "metadata.name": "__1", "metadata.n": "1.5", `metadata.odd"name`: "", "metadata.list": "a_b2"} {
+		if got[name] != want {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+	replaced, err := keys.Replaced(t.Context(), "{{ metadata.name }}{{ template_name }}{{ metadata.n }}{{ submission_id }}{{ metadata.name }}", d)
+	if err != nil || len(replaced) != 2 || !strings.Contains(replaced[0], `"Ü/1" is printed as "__1"`) {
+		t.Errorf("%q %v", replaced, err)
+	}
+	if mistake := CheckKey("a/../b"); mistake == nil || CheckKey("a/b.txt") != nil {
+		t.Error("a key by hand is not checked")
 	}
 }

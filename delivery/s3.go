@@ -5,14 +5,13 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -24,9 +23,9 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"platen"
-	"platen/egress"
 )
 
 // MaxObject is the largest object that one PutObject may make, in bytes
@@ -43,18 +42,6 @@ const (
 	maxAnswer = 64 << 10
 )
 
-// S3Options say how an S3 reaches storages.
-type S3Options struct {
-	Guard *egress.Guard // decides which endpoints may be reached
-	// RootCAs are trusted for https endpoints; nil: the system's.
-	RootCAs *x509.CertPool
-	// AnswerTimeout bounds the wait for an answer once all is sent, and each wait for
-	// the storage to take more bytes; 0: one minute.
-	AnswerTimeout time.Duration
-	// MaxPause is the longest pause before an object is sent again; 0: two seconds.
-	MaxPause time.Duration
-}
-
 // S3 uploads objects into customers' buckets. It is safe for concurrent use; its
 // connections are shared by all integrations, nothing else is.
 type S3 struct {
@@ -63,52 +50,15 @@ type S3 struct {
 }
 
 // NewS3 makes an S3.
-func NewS3(o S3Options) *S3 {
-	if o.AnswerTimeout == 0 {
-		o.AnswerTimeout = time.Minute
-	}
+func NewS3(o Options) *S3 {
 	if o.MaxPause == 0 {
 		o.MaxPause = 2 * time.Second
 	}
-	transport := o.Guard.Transport()
-	transport.TLSClientConfig.RootCAs = o.RootCAs
-	transport.ResponseHeaderTimeout = o.AnswerTimeout
-	transport.WriteBufferSize = 64 << 10
-	// S3 speaks HTTP/1.1. Where a proxy would speak HTTP/2, all uploads to it would
-	// share one connection, and the slowest would hold up the rest.
-	transport.ForceAttemptHTTP2 = false
-	dial := transport.DialContext
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &steadyConn{conn, o.AnswerTimeout}, nil
-	}
-	return &S3{maxPause: o.MaxPause, http: &http.Client{
-		Transport: transport,
-		// A redirect would turn the PUT into a GET, or carry the document to a host
-		// that nobody named.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &S3{maxPause: o.MaxPause, http: newClient(o)}
 }
 
 // Close gives up idle connections.
 func (s *S3) Close() { s.http.CloseIdleConnections() }
-
-// steadyConn fails a write that the other side does not take in time: no timeout of
-// http.Transport covers the sending of a body.
-type steadyConn struct {
-	net.Conn
-	timeout time.Duration
-}
-
-func (c *steadyConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
 
 // Target is a bucket, and the keys with which to write into it.
 type Target struct {
@@ -118,6 +68,11 @@ type Target struct {
 	Bucket          string
 	Endpoint        string // "": AWS
 	ForcePathStyle  bool   // the bucket in the path instead of in the host name
+	// What is empty is left to the bucket.
+	StorageClass         string
+	ServerSideEncryption string
+	KMSKeyID             string
+	Checksum             platen.S3Checksum // "": MD5
 }
 
 // Object is what is uploaded.
@@ -128,6 +83,13 @@ type Object struct {
 	ContentType string
 	Key         string
 	Filename    string // under which browsers save the object; "" leaves it to the key
+}
+
+// ProbeObject is the small object that tests a connection.
+func ProbeObject(key string, at time.Time) Object {
+	text := fmt.Appendf(nil, "Platen wrote this to test the connection on %s. It may be deleted.\n", at.UTC().Format(time.RFC3339))
+	sum := sha256.Sum256(text)
+	return Object{Body: bytes.NewReader(text), Size: int64(len(text)), SHA256: hex.EncodeToString(sum[:]), ContentType: "text/plain; charset=utf-8", Key: key}
 }
 
 // Destination is the name of an object for people, such as s3://bucket/key.
@@ -145,7 +107,7 @@ func (s *S3) Put(ctx context.Context, t Target, o Object) (*platen.UploadReceipt
 			"The file has %d bytes; S3 takes at most %d (5 GB) in one upload. It was not sent. Make the document smaller, or download it from Platen.", o.Size, int64(MaxObject)))
 	}
 	body := &ownCopy{ctx: ctx, ReadSeeker: o.Body}
-	contentMD5, err := body.verify(o)
+	sums, err := body.verify(o)
 	if err != nil {
 		if ctx.Err() == context.Canceled {
 			return nil, ctx.Err()
@@ -153,15 +115,29 @@ func (s *S3) Put(ctx context.Context, t Target, o Object) (*platen.UploadReceipt
 		return nil, err
 	}
 	call := &exchange{http: s.http, target: t, key: o.Key, body: body}
-	out, err := s.client(t, call).PutObject(ctx, &s3.PutObjectInput{
-		Bucket:             &t.Bucket,
-		Key:                &o.Key,
-		Body:               body,
-		ContentLength:      &o.Size,
-		ContentMD5:         &contentMD5,
-		ContentType:        optional(o.ContentType),
-		ContentDisposition: optional(disposition(o.Filename)),
-	})
+	input := &s3.PutObjectInput{
+		Bucket:               &t.Bucket,
+		Key:                  &o.Key,
+		Body:                 body,
+		ContentLength:        &o.Size,
+		ContentType:          optional(o.ContentType),
+		ContentDisposition:   optional(disposition(o.Filename)),
+		StorageClass:         types.StorageClass(t.StorageClass),
+		ServerSideEncryption: types.ServerSideEncryption(t.ServerSideEncryption),
+		SSEKMSKeyId:          optional(t.KMSKeyID),
+	}
+	// As plain headers: the SDK's own way is a trailer in a form that older servers take
+	// for a part of the object or refuse.
+	switch t.Checksum {
+	case platen.ChecksumNone:
+	case platen.ChecksumCRC32:
+		input.ChecksumCRC32 = &sums.crc32
+	case platen.ChecksumSHA256:
+		input.ChecksumSHA256 = &sums.sha256
+	default:
+		input.ContentMD5 = &sums.md5
+	}
+	out, err := s.client(t, call).PutObject(ctx, input)
 	switch {
 	case ctx.Err() == context.Canceled && err != nil:
 		return nil, ctx.Err()
@@ -290,27 +266,31 @@ func (c *ownCopy) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
-// verify reads the copy once: for its MD5, and to deliver nothing but what the
+// checksums of an object, in base64 as headers have them.
+type checksums struct{ md5, crc32, sha256 string }
+
+// verify reads the copy once: for its checksums, and to deliver nothing but what the
 // document's record says. It leaves the copy at its start.
-func (c *ownCopy) verify(o Object) (contentMD5 string, err error) {
-	md5Hash, sha := md5.New(), sha256.New()
+func (c *ownCopy) verify(o Object) (sums checksums, err error) {
+	md5Hash, sha, crc := md5.New(), sha256.New(), crc32.NewIEEE()
 	if _, err := c.Seek(0, io.SeekStart); err != nil {
-		return "", unreadable()
+		return sums, unreadable()
 	}
-	size, err := io.Copy(io.MultiWriter(md5Hash, sha), struct{ io.Reader }{c})
+	size, err := io.Copy(io.MultiWriter(md5Hash, sha, crc), struct{ io.Reader }{c})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", fail(platen.FailureTimeout, true, "The time for the upload was over before Platen's own copy was read. It is tried again.")
+		return sums, fail(platen.FailureTimeout, true, "The time for the upload was over before Platen's own copy was read. It is tried again.")
 	}
 	if err != nil {
-		return "", unreadable()
+		return sums, unreadable()
 	}
 	if size != o.Size || !strings.EqualFold(hex.EncodeToString(sha.Sum(nil)), o.SHA256) {
-		return "", fail(platen.FailureStorage, false, "Platen's own copy of the document is not what was stored: it is damaged. It was not sent. Make the document again, and have the operator check Platen's storage.")
+		return sums, fail(platen.FailureStorage, false, "Platen's own copy of the document is not what was stored: it is damaged. It was not sent. Make the document again, and have the operator check Platen's storage.")
 	}
 	if _, err := c.Seek(0, io.SeekStart); err != nil {
-		return "", unreadable()
+		return sums, unreadable()
 	}
-	return base64.StdEncoding.EncodeToString(md5Hash.Sum(nil)), nil
+	text := base64.StdEncoding.EncodeToString
+	return checksums{text(md5Hash.Sum(nil)), text(crc.Sum(nil)), text(sha.Sum(nil))}, nil
 }
 
 func unreadable() *platen.Failure {

@@ -3,10 +3,14 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -32,14 +36,14 @@ func bucket(t testing.TB) (*s3test.Server, *S3, Target) {
 	server := s3test.New(t)
 	server.CreateBucket("docs", "eu-west-3")
 	server.AddKey("AKIAPLATEN", secret, s3test.PutOnly("docs"))
-	return server, storage(t, S3Options{}), Target{
+	return server, storage(t, Options{}), Target{
 		AccessKeyID: "AKIAPLATEN", SecretAccessKey: secret, Region: "eu-west-3", Bucket: "docs",
 		Endpoint: server.URL, ForcePathStyle: true,
 	}
 }
 
 // storage is an S3 for loopback that does not pause for long.
-func storage(t testing.TB, o S3Options) *S3 {
+func storage(t testing.TB, o Options) *S3 {
 	t.Helper()
 	if o.Guard == nil {
 		o.Guard = loopback(t)
@@ -215,7 +219,7 @@ func TestAWSIsAddressedByBucketAndRegion(t *testing.T) {
 	server := s3test.NewTLS(t)
 	server.CreateBucket("docs", "eu-west-3")
 	server.AddKey("AKIAPLATEN", secret, s3test.PutOnly("docs"))
-	s := storage(t, S3Options{})
+	s := storage(t, Options{})
 	// Amazon's names lead to the test's server.
 	transport := s.http.Transport.(*http.Transport)
 	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
@@ -241,7 +245,7 @@ func TestPutOverTLS(t *testing.T) {
 	server.CreateBucket("docs", "")
 	server.AddKey("AKIAPLATEN", secret, s3test.PutOnly("docs"))
 	target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: secret, Region: "auto", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true}
-	s := storage(t, S3Options{RootCAs: server.RootCAs()})
+	s := storage(t, Options{RootCAs: server.RootCAs()})
 	body := content(3 << 20) // large enough for Expect: 100-continue
 	server.Fault("docs", s3test.Corrupt())
 	if _, err := s.Put(t.Context(), target, object("k", body)); err != nil {
@@ -303,7 +307,7 @@ func TestAttemptsAreFew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, _, target := bucket(t)
-			s := storage(t, S3Options{AnswerTimeout: 500 * time.Millisecond})
+			s := storage(t, Options{AnswerTimeout: 500 * time.Millisecond})
 			for range attempts + 1 {
 				server.Fault("docs", test.fault)
 			}
@@ -356,7 +360,7 @@ func TestMemoryIsBoundedR58(t *testing.T) {
 	_, _ = io.Copy(sum, io.NewSectionReader(zeros{}, 0, size))
 	o := Object{Body: io.NewSectionReader(zeros{}, 0, size), Size: size, SHA256: hex.EncodeToString(sum.Sum(nil)), Key: "k"}
 	target := Target{AccessKeyID: "a", SecretAccessKey: "b", Region: "auto", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true}
-	s := storage(t, S3Options{})
+	s := storage(t, Options{})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if _, err := s.Put(t.Context(), target, o); err != nil {
@@ -395,7 +399,7 @@ func TestAnEndlessAnswerIsNotReadToItsEnd(t *testing.T) {
 func TestAServerThatStopsReadingTimesOut(t *testing.T) {
 	t.Parallel()
 	server, _, target := bucket(t)
-	s := storage(t, S3Options{AnswerTimeout: 300 * time.Millisecond})
+	s := storage(t, Options{AnswerTimeout: 300 * time.Millisecond})
 	server.Fault("docs", s3test.StopReading())
 	failure := failed(t, s, target, object("k", content(32<<20)))
 	if failure.Code != platen.FailureTimeout || !failure.Retryable {
@@ -406,7 +410,7 @@ func TestAServerThatStopsReadingTimesOut(t *testing.T) {
 func TestASlowReaderIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	server, _, target := bucket(t)
-	s := storage(t, S3Options{AnswerTimeout: time.Second})
+	s := storage(t, Options{AnswerTimeout: time.Second})
 	server.Fault("docs", s3test.SlowReading(time.Millisecond))
 	if _, err := s.Put(t.Context(), target, object("k", content(4<<20))); err != nil {
 		t.Error(err)
@@ -539,7 +543,7 @@ func (b *breaksLater) WriteTo(w io.Writer) (int64, error) {
 func TestTheGuardDecidesAndIsNotAskedTwice(t *testing.T) {
 	t.Parallel()
 	server, _, target := bucket(t)
-	s := storage(t, S3Options{Guard: egress.New(egress.Options{Setting: "PLATEN_EGRESS_ALLOW"})})
+	s := storage(t, Options{Guard: egress.New(egress.Options{Setting: "PLATEN_EGRESS_ALLOW"})})
 	failure := failed(t, s, target, object("k", []byte("x")))
 	if failure.Code != platen.FailureEgressDenied || failure.Retryable || !strings.Contains(failure.Message, "PLATEN_EGRESS_ALLOW") {
 		t.Errorf("%+v", failure)
@@ -553,5 +557,66 @@ func TestDestination(t *testing.T) {
 	t.Parallel()
 	if got := Destination(Target{Bucket: "docs", SecretAccessKey: secret}, "a/b c.pdf"); got != "s3://docs/a/b c.pdf" {
 		t.Error(got)
+	}
+}
+
+func TestR5_1OptionsAreSentWhenGivenAndInPlainHeaders(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		start, options := s3test.New, Options{Guard: loopback(t)}
+		if secure {
+			start = s3test.NewTLS
+		}
+		server := start(t)
+		if secure {
+			options.RootCAs = server.RootCAs()
+		}
+		server.CreateBucket("docs", "eu-west-3")
+		server.AddKey("AKIAPLATEN", secret, s3test.PutOnly("docs"))
+		s := NewS3(options)
+		t.Cleanup(s.Close)
+		body := content(100_000)
+		sum := sha256.Sum256(body)
+		crc := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body))
+		sum5 := md5.Sum(body)
+		text := base64.StdEncoding.EncodeToString
+		for checksum, want := range map[platen.S3Checksum]map[string]string{
+			"":                    {"Content-Md5": text(sum5[:])},
+			platen.ChecksumMD5:    {"Content-Md5": text(sum5[:])},
+			platen.ChecksumCRC32:  {"X-Amz-Checksum-Crc32": text(crc)},
+			platen.ChecksumSHA256: {"X-Amz-Checksum-Sha256": text(sum[:])},
+			platen.ChecksumNone:   {},
+		} {
+			target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: secret, Region: "eu-west-3", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true,
+				Checksum: checksum, StorageClass: "STANDARD_IA", ServerSideEncryption: "aws:kms", KMSKeyID: "key-1"}
+			if checksum == "" {
+				target.StorageClass, target.ServerSideEncryption, target.KMSKeyID = "", "", ""
+			}
+			if _, err := s.Put(t.Context(), target, object("k", body)); err != nil {
+				t.Fatalf("%s at %s: %v", checksum, server.URL, err)
+			}
+			stored, _ := server.Object("docs", "k")
+			if !bytes.Equal(stored.Body, body) {
+				t.Errorf("%s: the bucket holds other bytes", checksum)
+			}
+			for name, value := range map[string]string{"X-Amz-Storage-Class": target.StorageClass, "X-Amz-Server-Side-Encryption": target.ServerSideEncryption,
+				"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": target.KMSKeyID, "Content-Encoding": "", "X-Amz-Trailer": "", "Content-Md5": want["Content-Md5"],
+				"X-Amz-Checksum-Crc32": want["X-Amz-Checksum-Crc32"], "X-Amz-Checksum-Sha256": want["X-Amz-Checksum-Sha256"]} {
+				if got := stored.Header.Get(name); got != value {
+					t.Errorf("%s at %s: %s is %q, want %q", checksum, server.URL, name, got, value)
+				}
+			}
+		}
+	}
+}
+
+func TestAProbeIsASmallText(t *testing.T) {
+	t.Parallel()
+	server, s, target := bucket(t)
+	if _, err := s.Put(t.Context(), target, ProbeObject("check.txt", time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	if stored, _ := server.Object("docs", "check.txt"); !strings.Contains(string(stored.Body), "may be deleted") {
+		t.Errorf("%s", stored.Body)
 	}
 }

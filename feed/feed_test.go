@@ -50,7 +50,7 @@ func (b *bundle) process(t *testing.T, s *platen.Submission, actions int) []*pla
 	t.Helper()
 	var made []*platen.Action
 	for range actions {
-		made = append(made, &platen.Action{AccountID: s.AccountID, ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload, SubmissionID: s.ID})
+		made = append(made, &platen.Action{ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload})
 	}
 	now := time.Now()
 	if err := b.db.InTx(t.Context(), func(tx *storage.Tx) error {
@@ -79,7 +79,7 @@ func (b *bundle) attempt(t *testing.T, s *platen.Submission, actionID string, la
 			if a.ID == actionID {
 				a.Attempts++
 				if last {
-					a.State, a.Receipt = platen.ActionProcessed, &platen.UploadReceipt{Key: "k"}
+					a.State, a.Upload = platen.ActionProcessed, &platen.UploadReceipt{Key: "k"}
 				}
 				return tx.UpdateAction(t.Context(), locked, a)
 			}
@@ -89,6 +89,9 @@ func (b *bundle) attempt(t *testing.T, s *platen.Submission, actionID string, la
 		t.Fatal(err)
 	}
 }
+
+// shown is the submission of an update.
+func shown(u *feed.Update) *platen.Submission { return u.Subject.(*platen.Submission) }
 
 func next(t *testing.T, updates <-chan *feed.Update) *feed.Update {
 	t.Helper()
@@ -109,7 +112,7 @@ func ended(t *testing.T, updates <-chan *feed.Update) {
 	select {
 	case u, ok := <-updates:
 		if ok {
-			t.Fatalf("after the last state came %+v", u.Submission)
+			t.Fatalf("after the last state came %+v", shown(u))
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the subscription does not end")
@@ -124,26 +127,26 @@ func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u := next(t, updates); !u.Snapshot || u.Submission.State != platen.DocumentPending || u.Cursor == "" {
+	if u := next(t, updates); !u.Snapshot || shown(u).State != platen.DocumentPending || u.Cursor == "" {
 		t.Errorf("first: %+v", u)
 	}
 	action := b.process(t, s, 1)[0]
-	if u := next(t, updates); u.Snapshot || u.Submission.State != platen.DocumentProcessed || len(u.Submission.Actions) != 1 || u.Submission.Final() {
-		t.Errorf("second: %+v", u.Submission)
+	if u := next(t, updates); u.Snapshot || shown(u).State != platen.DocumentProcessed || len(shown(u).Actions) != 1 || shown(u).Final() {
+		t.Errorf("second: %+v", shown(u))
 	}
 	actions, err := b.hub.Action(t.Context(), b.scope, action.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u := next(t, actions); !u.Snapshot || u.Action(action.ID).State != platen.ActionPending {
+	if u := next(t, actions); !u.Snapshot || u.Subject.Base().Action(action.ID).State != platen.ActionPending {
 		t.Errorf("the action first: %+v", u)
 	}
 	b.attempt(t, s, action.ID, true)
-	if u := next(t, updates); u.ActionID != action.ID || !u.Submission.Final() {
+	if u := next(t, updates); u.ActionID != action.ID || !shown(u).Final() {
 		t.Errorf("third: %+v", u)
 	}
 	ended(t, updates)
-	if u := next(t, actions); u.Action(action.ID).State != platen.ActionProcessed {
+	if u := next(t, actions); u.Subject.Base().Action(action.ID).State != platen.ActionProcessed {
 		t.Errorf("the action last: %+v", u)
 	}
 	ended(t, actions)
@@ -152,7 +155,7 @@ func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u := next(t, updates); !u.Snapshot || !u.Submission.Final() {
+	if u := next(t, updates); !u.Snapshot || !shown(u).Final() {
 		t.Errorf("a final one: %+v", u)
 	}
 	ended(t, updates)
@@ -169,8 +172,8 @@ func TestR7_2AnotherNodesSubscribersSeeTheSame(t *testing.T) {
 	next(t, updates)
 	b.process(t, s, 0)
 	b.hub.Nudge() // only this node knows that there is something to read
-	if u := next(t, updates); u.Submission.State != platen.DocumentProcessed {
-		t.Errorf("%+v", u.Submission)
+	if u := next(t, updates); shown(u).State != platen.DocumentProcessed {
+		t.Errorf("%+v", shown(u))
 	}
 	ended(t, updates)
 }
@@ -185,8 +188,8 @@ func TestR7_2ALostNudgeCostsAMomentAndNoState(t *testing.T) {
 	}
 	next(t, updates)
 	b.process(t, s, 0) // and nobody says so
-	if u := next(t, updates); u.Submission.State != platen.DocumentProcessed {
-		t.Errorf("%+v", u.Submission)
+	if u := next(t, updates); shown(u).State != platen.DocumentProcessed {
+		t.Errorf("%+v", shown(u))
 	}
 }
 
@@ -214,12 +217,12 @@ func TestR7_2ASlowSubscriberMissesWhatWasOvertakenAndNeverTheLast(t *testing.T) 
 	ended(t, fast) // the writer and other readers were not held up
 	last, count := 0, 0
 	for u := range updates {
-		if u.Submission.Changes <= last {
-			t.Fatalf("change %d came after change %d", u.Submission.Changes, last)
+		if shown(u).Changes <= last {
+			t.Fatalf("change %d came after change %d", shown(u).Changes, last)
 		}
-		last, count = u.Submission.Changes, count+1
-		if u.Submission.Final() && u.Submission.Actions[0].Attempts != changes+1 {
-			t.Errorf("the last state shows %d attempts", u.Submission.Actions[0].Attempts)
+		last, count = shown(u).Changes, count+1
+		if shown(u).Final() && shown(u).Actions[0].Attempts != changes+1 {
+			t.Errorf("the last state shows %d attempts", shown(u).Actions[0].Attempts)
 		}
 	}
 	if last != changes+3 {

@@ -27,7 +27,7 @@ const (
 	queueLength = 64
 )
 
-// Hub reads the history and hands each event to those who asked for its document.
+// Hub reads the history and hands each event to those who follow what it is about.
 type Hub struct {
 	db  *storage.DB
 	log *slog.Logger
@@ -40,7 +40,7 @@ type Hub struct {
 	heldSince atomic.Int64  // in nanoseconds since 1970; 0: nothing is held back
 
 	mu          sync.Mutex
-	subscribers map[string]map[*subscriber]struct{} // by document id
+	subscribers map[string]map[*subscriber]struct{} // by the id of what they follow
 }
 
 // New makes a hub that reads the history from now on.
@@ -184,7 +184,7 @@ func (h *Hub) Lag() time.Duration {
 func (h *Hub) hand(event *platen.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for s := range h.subscribers[event.DocumentID] {
+	for s := range h.subscribers[event.SubjectID] {
 		s.put(event)
 	}
 }
@@ -196,7 +196,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// subscriber is a bounded queue of one document's events.
+// subscriber is a bounded queue of one subject's events.
 type subscriber struct {
 	mu     sync.Mutex
 	queue  []*platen.Event
@@ -231,20 +231,20 @@ func (s *subscriber) take(ctx context.Context) (*platen.Event, error) {
 	}
 }
 
-func (h *Hub) subscribe(documentID string) (s *subscriber, cancel func()) {
+func (h *Hub) subscribe(subjectID string) (s *subscriber, cancel func()) {
 	s = &subscriber{filled: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.subscribers[documentID] == nil {
-		h.subscribers[documentID] = map[*subscriber]struct{}{}
+	if h.subscribers[subjectID] == nil {
+		h.subscribers[subjectID] = map[*subscriber]struct{}{}
 	}
-	h.subscribers[documentID][s] = struct{}{}
+	h.subscribers[subjectID][s] = struct{}{}
 	return s, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.subscribers[documentID], s)
-		if len(h.subscribers[documentID]) == 0 {
-			delete(h.subscribers, documentID)
+		delete(h.subscribers[subjectID], s)
+		if len(h.subscribers[subjectID]) == 0 {
+			delete(h.subscribers, subjectID)
 		}
 	}
 }

@@ -10,31 +10,21 @@ import (
 	"platen/storage"
 )
 
-// Update is a document, with its actions, as it was at one moment.
+// Update is a subject, with its actions, as it was at one moment.
 type Update struct {
-	Cursor     string
-	Snapshot   bool // the present, at the start; otherwise a change
-	At         time.Time
-	Submission *platen.Submission
-	ActionID   string // the action that changed; "" for the document itself
-}
-
-// Action is the document's action with this id, or nil.
-func (u *Update) Action(id string) *platen.Action {
-	for _, action := range u.Submission.Actions {
-		if action.ID == id {
-			return action
-		}
-	}
-	return nil
+	Cursor   string
+	Snapshot bool // the present, at the start; otherwise a change
+	At       time.Time
+	Subject  platen.Subject
+	ActionID string // the action that changed; "" for the subject itself
 }
 
 // Submission follows one submission: the present first, then each later state, in
 // order (R7.2). The channel is closed when the submission is final or ctx ends. It
 // returns storage.ErrNotFound when there is no such submission in the scope.
 func (h *Hub) Submission(ctx context.Context, scope storage.Scope, id string) (<-chan *Update, error) {
-	return h.follow(ctx, scope, id, func(last, next *platen.Submission) (send, final bool) {
-		return last == nil || next.Changes > last.Changes, next.Final()
+	return h.follow(ctx, scope, id, func(last, next platen.Subject) (send, final bool) {
+		return last == nil || next.Base().Changes > last.Base().Changes, next.Final()
 	})
 }
 
@@ -44,25 +34,22 @@ func (h *Hub) Action(ctx context.Context, scope storage.Scope, id string) (<-cha
 	if err != nil {
 		return nil, err
 	}
-	find := func(s *platen.Submission) *platen.Action {
-		if s == nil {
-			return nil
+	return h.follow(ctx, scope, action.SubjectID, func(last, next platen.Subject) (send, final bool) {
+		now := next.Base().Action(id)
+		if now == nil {
+			return false, false
 		}
-		return (&Update{Submission: s}).Action(id)
-	}
-	return h.follow(ctx, scope, action.SubmissionID, func(last, next *platen.Submission) (send, final bool) {
-		before, now := find(last), find(next)
-		return now != nil && (before == nil || now.Revision > before.Revision), now != nil && now.Final()
+		return last == nil || now.Revision > last.Base().Action(id).Revision, now.Final()
 	})
 }
 
 // follow sends what check wants sent until check says that it was the last.
-func (h *Hub) follow(ctx context.Context, scope storage.Scope, documentID string,
-	check func(last, next *platen.Submission) (send, final bool)) (<-chan *Update, error) {
+func (h *Hub) follow(ctx context.Context, scope storage.Scope, subjectID string,
+	check func(last, next platen.Subject) (send, final bool)) (<-chan *Update, error) {
 	// First the queue, then the snapshot: what commits in between is in both, and
 	// what was in the snapshot already is dropped by its number.
-	queue, cancel := h.subscribe(documentID)
-	snapshot, horizon, err := h.db.SubmissionSnapshot(ctx, scope, documentID)
+	queue, cancel := h.subscribe(subjectID)
+	snapshot, horizon, err := h.db.SubjectSnapshot(ctx, scope, subjectID)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -71,17 +58,17 @@ func (h *Hub) follow(ctx context.Context, scope storage.Scope, documentID string
 	go func() {
 		defer close(updates)
 		defer cancel()
-		next := &Update{Cursor: h.encode(horizon), Snapshot: true, At: time.Now(), Submission: snapshot}
-		var last *platen.Submission
+		next := &Update{Cursor: h.encode(horizon), Snapshot: true, At: time.Now(), Subject: snapshot}
+		var last platen.Subject
 		for {
-			send, final := check(last, next.Submission)
+			send, final := check(last, next.Subject)
 			if send {
 				select {
 				case updates <- next:
 				case <-ctx.Done():
 					return
 				}
-				last = next.Submission
+				last = next.Subject
 			}
 			if final {
 				return
@@ -90,7 +77,7 @@ func (h *Hub) follow(ctx context.Context, scope storage.Scope, documentID string
 			if err != nil {
 				return
 			}
-			next = &Update{Cursor: h.encode(event.Cursor), At: event.At, Submission: event.Submission, ActionID: event.ActionID}
+			next = &Update{Cursor: h.encode(event.Cursor), At: event.At, Subject: event.Subject, ActionID: event.ActionID}
 		}
 	}()
 	return updates, nil
@@ -107,7 +94,7 @@ func (h *Hub) Await(ctx context.Context, scope storage.Scope, id string) (*plate
 	}
 	var last *platen.Submission
 	for update := range updates {
-		last = update.Submission
+		last = update.Subject.(*platen.Submission)
 		if last.State != platen.DocumentPending {
 			break
 		}

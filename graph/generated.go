@@ -32,6 +32,7 @@ type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
 	Action() ActionResolver
+	ActionConnection() ActionConnectionResolver
 	ApiTokenConnection() ApiTokenConnectionResolver
 	AwsS3Integration() AwsS3IntegrationResolver
 	IntegrationConnection() IntegrationConnectionResolver
@@ -43,6 +44,7 @@ type ResolverRoot interface {
 	Template() TemplateResolver
 	TemplateConnection() TemplateConnectionResolver
 	TemplateVersion() TemplateVersionResolver
+	WebhookIntegration() WebhookIntegrationResolver
 }
 
 type DirectiveRoot struct {
@@ -70,6 +72,18 @@ type ComplexityRoot struct {
 		Subject       func(childComplexity int) int
 		Type          func(childComplexity int) int
 		UpdatedAt     func(childComplexity int) int
+	}
+
+	ActionConnection struct {
+		Edges      func(childComplexity int) int
+		Nodes      func(childComplexity int) int
+		PageInfo   func(childComplexity int) int
+		TotalCount func(childComplexity int) int
+	}
+
+	ActionEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
 	}
 
 	ActionEvent struct {
@@ -103,19 +117,30 @@ type ComplexityRoot struct {
 		Node   func(childComplexity int) int
 	}
 
+	AwsRegion struct {
+		Code func(childComplexity int) int
+		Name func(childComplexity int) int
+	}
+
 	AwsS3Integration struct {
 		AccessKeyID          func(childComplexity int) int
+		Actions              func(childComplexity int, first *int, after *string, states []platen.ActionState) int
 		AppliesTo            func(childComplexity int) int
 		Bucket               func(childComplexity int) int
+		Checksum             func(childComplexity int) int
 		CreatedAt            func(childComplexity int) int
 		Enabled              func(childComplexity int) int
 		Endpoint             func(childComplexity int) int
 		ForcePathStyle       func(childComplexity int) int
+		Health               func(childComplexity int) int
 		ID                   func(childComplexity int) int
+		KmsKeyID             func(childComplexity int) int
 		Name                 func(childComplexity int) int
 		PathTemplates        func(childComplexity int) int
 		Region               func(childComplexity int) int
 		SecretAccessKeySetAt func(childComplexity int) int
+		ServerSideEncryption func(childComplexity int) int
+		StorageClass         func(childComplexity int) int
 		UpdatedAt            func(childComplexity int) int
 		Warnings             func(childComplexity int) int
 	}
@@ -138,6 +163,17 @@ type ComplexityRoot struct {
 
 	CreateTemplatePayload struct {
 		Template   func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	CreateWebhookIntegrationPayload struct {
+		Integration func(childComplexity int) int
+		Secret      func(childComplexity int) int
+		UserErrors  func(childComplexity int) int
+	}
+
+	DeleteIntegrationPayload struct {
+		DeletedID  func(childComplexity int) int
 		UserErrors func(childComplexity int) int
 	}
 
@@ -173,6 +209,12 @@ type ComplexityRoot struct {
 		Node   func(childComplexity int) int
 	}
 
+	IntegrationHealth struct {
+		CheckedAt func(childComplexity int) int
+		Failure   func(childComplexity int) int
+		State     func(childComplexity int) int
+	}
+
 	InvalidInputError struct {
 		Code    func(childComplexity int) int
 		Message func(childComplexity int) int
@@ -180,11 +222,18 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		CreateAPIToken         func(childComplexity int, input CreateAPITokenInput) int
-		CreateAWSS3Integration func(childComplexity int, input CreateAWSS3IntegrationInput) int
-		CreateSubmission       func(childComplexity int, input CreateSubmissionInput) int
-		CreateTemplate         func(childComplexity int, input CreateTemplateInput) int
-		RevokeAPIToken         func(childComplexity int, id string) int
+		CreateAPIToken           func(childComplexity int, input CreateAPITokenInput) int
+		CreateAWSS3Integration   func(childComplexity int, input CreateAWSS3IntegrationInput) int
+		CreateSubmission         func(childComplexity int, input CreateSubmissionInput) int
+		CreateTemplate           func(childComplexity int, input CreateTemplateInput) int
+		CreateWebhookIntegration func(childComplexity int, input CreateWebhookIntegrationInput) int
+		DeleteIntegration        func(childComplexity int, id string) int
+		RetryAction              func(childComplexity int, id string, presignedUpload *PresignedUploadInput) int
+		RetryFailedActions       func(childComplexity int, integrationID string) int
+		RevokeAPIToken           func(childComplexity int, id string) int
+		TestIntegration          func(childComplexity int, id string, key string) int
+		UpdateAWSS3Integration   func(childComplexity int, id string, input UpdateAWSS3IntegrationInput) int
+		UpdateWebhookIntegration func(childComplexity int, id string, input UpdateWebhookIntegrationInput) int
 	}
 
 	NotFoundError struct {
@@ -216,6 +265,13 @@ type ComplexityRoot struct {
 		Width           func(childComplexity int) int
 	}
 
+	PathPreview struct {
+		Failure   func(childComplexity int) int
+		Key       func(childComplexity int) int
+		Variables func(childComplexity int) int
+		Warnings  func(childComplexity int) int
+	}
+
 	PathTemplateError struct {
 		Code    func(childComplexity int) int
 		Column  func(childComplexity int) int
@@ -224,19 +280,38 @@ type ComplexityRoot struct {
 		Path    func(childComplexity int) int
 	}
 
+	PathVariable struct {
+		Description func(childComplexity int) int
+		Name        func(childComplexity int) int
+		Value       func(childComplexity int) int
+	}
+
 	Query struct {
 		APITokens       func(childComplexity int, first *int, after *string) int
+		AWSRegions      func(childComplexity int) int
 		Account         func(childComplexity int) int
 		Action          func(childComplexity int, id string) int
+		Actions         func(childComplexity int, first *int, after *string, last *int, before *string, filter *ActionFilter) int
 		CurrentAPIToken func(childComplexity int) int
 		Integration     func(childComplexity int, id string) int
 		Integrations    func(childComplexity int, first *int, after *string) int
 		Node            func(childComplexity int, id string) int
 		Nodes           func(childComplexity int, ids []string) int
+		PathPreview     func(childComplexity int, input PathPreviewInput) int
 		Submission      func(childComplexity int, id string) int
 		Submissions     func(childComplexity int, first *int, after *string, last *int, before *string) int
 		Template        func(childComplexity int, id string) int
 		Templates       func(childComplexity int, first *int, after *string, last *int, before *string) int
+	}
+
+	RetryActionPayload struct {
+		Action     func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	RetryFailedActionsPayload struct {
+		Count      func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	RevokeApiTokenPayload struct {
@@ -245,8 +320,11 @@ type ComplexityRoot struct {
 	}
 
 	S3PathTemplates struct {
-		Submission     func(childComplexity int) int
-		TestSubmission func(childComplexity int) int
+		CombinedSubmission     func(childComplexity int) int
+		Submission             func(childComplexity int) int
+		TemplateVersion        func(childComplexity int) int
+		TestCombinedSubmission func(childComplexity int) int
+		TestSubmission         func(childComplexity int) int
 	}
 
 	Submission struct {
@@ -332,11 +410,27 @@ type ComplexityRoot struct {
 	}
 
 	TemplateVersion struct {
+		Actions     func(childComplexity int, typeArg *platen.ActionType) int
 		Content     func(childComplexity int) int
 		ID          func(childComplexity int) int
 		Number      func(childComplexity int) int
 		PublishedAt func(childComplexity int) int
 		Template    func(childComplexity int) int
+	}
+
+	TestIntegrationPayload struct {
+		Health     func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	UpdateAwsS3IntegrationPayload struct {
+		Integration func(childComplexity int) int
+		UserErrors  func(childComplexity int) int
+	}
+
+	UpdateWebhookIntegrationPayload struct {
+		Integration func(childComplexity int) int
+		UserErrors  func(childComplexity int) int
 	}
 
 	UploadReceipt struct {
@@ -350,6 +444,26 @@ type ComplexityRoot struct {
 		UploadedAt func(childComplexity int) int
 		VersionID  func(childComplexity int) int
 	}
+
+	WebhookIntegration struct {
+		Actions   func(childComplexity int, first *int, after *string, states []platen.ActionState) int
+		AppliesTo func(childComplexity int) int
+		CreatedAt func(childComplexity int) int
+		Enabled   func(childComplexity int) int
+		Health    func(childComplexity int) int
+		ID        func(childComplexity int) int
+		Name      func(childComplexity int) int
+		SendWhen  func(childComplexity int) int
+		Template  func(childComplexity int) int
+		URL       func(childComplexity int) int
+		UpdatedAt func(childComplexity int) int
+	}
+
+	WebhookReceipt struct {
+		DeliveredAt func(childComplexity int) int
+		HTTPStatus  func(childComplexity int) int
+		URL         func(childComplexity int) int
+	}
 }
 
 // endregion ***************************** api!.gotpl *****************************
@@ -360,10 +474,16 @@ type ActionResolver interface {
 	Integration(ctx context.Context, objs []*Action) ([]Integration, error)
 	Subject(ctx context.Context, objs []*Action) ([]ActionSubject, error)
 }
+type ActionConnectionResolver interface {
+	TotalCount(ctx context.Context, obj *ActionConnection) (int, error)
+}
 type ApiTokenConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *APITokenConnection) (int, error)
 }
 type AwsS3IntegrationResolver interface {
+	Health(ctx context.Context, objs []*AWSS3Integration) ([]*IntegrationHealth, error)
+	Actions(ctx context.Context, obj *AWSS3Integration, first *int, after *string, states []platen.ActionState) (*ActionConnection, error)
+
 	Warnings(ctx context.Context, obj *AWSS3Integration) ([]string, error)
 }
 type IntegrationConnectionResolver interface {
@@ -375,6 +495,13 @@ type MutationResolver interface {
 	CreateTemplate(ctx context.Context, input CreateTemplateInput) (*CreateTemplatePayload, error)
 	CreateSubmission(ctx context.Context, input CreateSubmissionInput) (*CreateSubmissionPayload, error)
 	CreateAWSS3Integration(ctx context.Context, input CreateAWSS3IntegrationInput) (*CreateAWSS3IntegrationPayload, error)
+	UpdateAWSS3Integration(ctx context.Context, id string, input UpdateAWSS3IntegrationInput) (*UpdateAWSS3IntegrationPayload, error)
+	CreateWebhookIntegration(ctx context.Context, input CreateWebhookIntegrationInput) (*CreateWebhookIntegrationPayload, error)
+	UpdateWebhookIntegration(ctx context.Context, id string, input UpdateWebhookIntegrationInput) (*UpdateWebhookIntegrationPayload, error)
+	TestIntegration(ctx context.Context, id string, key string) (*TestIntegrationPayload, error)
+	DeleteIntegration(ctx context.Context, id string) (*DeleteIntegrationPayload, error)
+	RetryAction(ctx context.Context, id string, presignedUpload *PresignedUploadInput) (*RetryActionPayload, error)
+	RetryFailedActions(ctx context.Context, integrationID string) (*RetryFailedActionsPayload, error)
 }
 type QueryResolver interface {
 	Account(ctx context.Context) (*Account, error)
@@ -387,8 +514,11 @@ type QueryResolver interface {
 	Submission(ctx context.Context, id string) (*Submission, error)
 	Submissions(ctx context.Context, first *int, after *string, last *int, before *string) (*SubmissionConnection, error)
 	Action(ctx context.Context, id string) (*Action, error)
+	Actions(ctx context.Context, first *int, after *string, last *int, before *string, filter *ActionFilter) (*ActionConnection, error)
 	Integration(ctx context.Context, id string) (Integration, error)
 	Integrations(ctx context.Context, first *int, after *string) (*IntegrationConnection, error)
+	AWSRegions(ctx context.Context) ([]*AWSRegion, error)
+	PathPreview(ctx context.Context, input PathPreviewInput) (*PathPreview, error)
 }
 type SubmissionResolver interface {
 	Template(ctx context.Context, objs []*Submission) ([]*Template, error)
@@ -415,6 +545,14 @@ type TemplateConnectionResolver interface {
 }
 type TemplateVersionResolver interface {
 	Template(ctx context.Context, obj *TemplateVersion) (*Template, error)
+
+	Actions(ctx context.Context, objs []*TemplateVersion, typeArg *platen.ActionType) ([][]*Action, error)
+}
+type WebhookIntegrationResolver interface {
+	Health(ctx context.Context, objs []*WebhookIntegration) ([]*IntegrationHealth, error)
+	Actions(ctx context.Context, obj *WebhookIntegration, first *int, after *string, states []platen.ActionState) (*ActionConnection, error)
+
+	Template(ctx context.Context, objs []*WebhookIntegration) ([]*Template, error)
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -532,6 +670,44 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Action.UpdatedAt(childComplexity), true
+
+	case "ActionConnection.edges":
+		if e.ComplexityRoot.ActionConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionConnection.Edges(childComplexity), true
+	case "ActionConnection.nodes":
+		if e.ComplexityRoot.ActionConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionConnection.Nodes(childComplexity), true
+	case "ActionConnection.pageInfo":
+		if e.ComplexityRoot.ActionConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionConnection.PageInfo(childComplexity), true
+	case "ActionConnection.totalCount":
+		if e.ComplexityRoot.ActionConnection.TotalCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionConnection.TotalCount(childComplexity), true
+
+	case "ActionEdge.cursor":
+		if e.ComplexityRoot.ActionEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionEdge.Cursor(childComplexity), true
+	case "ActionEdge.node":
+		if e.ComplexityRoot.ActionEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionEdge.Node(childComplexity), true
 
 	case "ActionEvent.action":
 		if e.ComplexityRoot.ActionEvent.Action == nil {
@@ -651,12 +827,36 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ApiTokenEdge.Node(childComplexity), true
 
+	case "AwsRegion.code":
+		if e.ComplexityRoot.AwsRegion.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AwsRegion.Code(childComplexity), true
+	case "AwsRegion.name":
+		if e.ComplexityRoot.AwsRegion.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AwsRegion.Name(childComplexity), true
+
 	case "AwsS3Integration.accessKeyId":
 		if e.ComplexityRoot.AwsS3Integration.AccessKeyID == nil {
 			break
 		}
 
 		return e.ComplexityRoot.AwsS3Integration.AccessKeyID(childComplexity), true
+	case "AwsS3Integration.actions":
+		if e.ComplexityRoot.AwsS3Integration.Actions == nil {
+			break
+		}
+
+		args, err := field_AwsS3Integration_actions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.AwsS3Integration.Actions(childComplexity, args["first"].(*int), args["after"].(*string), args["states"].([]platen.ActionState)), true
 	case "AwsS3Integration.appliesTo":
 		if e.ComplexityRoot.AwsS3Integration.AppliesTo == nil {
 			break
@@ -669,6 +869,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.AwsS3Integration.Bucket(childComplexity), true
+	case "AwsS3Integration.checksum":
+		if e.ComplexityRoot.AwsS3Integration.Checksum == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AwsS3Integration.Checksum(childComplexity), true
 	case "AwsS3Integration.createdAt":
 		if e.ComplexityRoot.AwsS3Integration.CreatedAt == nil {
 			break
@@ -693,12 +899,24 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.AwsS3Integration.ForcePathStyle(childComplexity), true
+	case "AwsS3Integration.health":
+		if e.ComplexityRoot.AwsS3Integration.Health == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AwsS3Integration.Health(childComplexity), true
 	case "AwsS3Integration.id":
 		if e.ComplexityRoot.AwsS3Integration.ID == nil {
 			break
 		}
 
 		return e.ComplexityRoot.AwsS3Integration.ID(childComplexity), true
+	case "AwsS3Integration.kmsKeyId":
+		if e.ComplexityRoot.AwsS3Integration.KmsKeyID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AwsS3Integration.KmsKeyID(childComplexity), true
 	case "AwsS3Integration.name":
 		if e.ComplexityRoot.AwsS3Integration.Name == nil {
 			break
@@ -723,6 +941,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.AwsS3Integration.SecretAccessKeySetAt(childComplexity), true
+	case "AwsS3Integration.serverSideEncryption":
+		if e.ComplexityRoot.AwsS3Integration.ServerSideEncryption == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AwsS3Integration.ServerSideEncryption(childComplexity), true
+	case "AwsS3Integration.storageClass":
+		if e.ComplexityRoot.AwsS3Integration.StorageClass == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AwsS3Integration.StorageClass(childComplexity), true
 	case "AwsS3Integration.updatedAt":
 		if e.ComplexityRoot.AwsS3Integration.UpdatedAt == nil {
 			break
@@ -793,6 +1023,38 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CreateTemplatePayload.UserErrors(childComplexity), true
+
+	case "CreateWebhookIntegrationPayload.integration":
+		if e.ComplexityRoot.CreateWebhookIntegrationPayload.Integration == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateWebhookIntegrationPayload.Integration(childComplexity), true
+	case "CreateWebhookIntegrationPayload.secret":
+		if e.ComplexityRoot.CreateWebhookIntegrationPayload.Secret == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateWebhookIntegrationPayload.Secret(childComplexity), true
+	case "CreateWebhookIntegrationPayload.userErrors":
+		if e.ComplexityRoot.CreateWebhookIntegrationPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateWebhookIntegrationPayload.UserErrors(childComplexity), true
+
+	case "DeleteIntegrationPayload.deletedId":
+		if e.ComplexityRoot.DeleteIntegrationPayload.DeletedID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DeleteIntegrationPayload.DeletedID(childComplexity), true
+	case "DeleteIntegrationPayload.userErrors":
+		if e.ComplexityRoot.DeleteIntegrationPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DeleteIntegrationPayload.UserErrors(childComplexity), true
 
 	case "DocumentFile.byteSize":
 		if e.ComplexityRoot.DocumentFile.ByteSize == nil {
@@ -918,6 +1180,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.IntegrationEdge.Node(childComplexity), true
 
+	case "IntegrationHealth.checkedAt":
+		if e.ComplexityRoot.IntegrationHealth.CheckedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IntegrationHealth.CheckedAt(childComplexity), true
+	case "IntegrationHealth.failure":
+		if e.ComplexityRoot.IntegrationHealth.Failure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IntegrationHealth.Failure(childComplexity), true
+	case "IntegrationHealth.state":
+		if e.ComplexityRoot.IntegrationHealth.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IntegrationHealth.State(childComplexity), true
+
 	case "InvalidInputError.code":
 		if e.ComplexityRoot.InvalidInputError.Code == nil {
 			break
@@ -981,6 +1262,50 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CreateTemplate(childComplexity, args["input"].(CreateTemplateInput)), true
+	case "Mutation.createWebhookIntegration":
+		if e.ComplexityRoot.Mutation.CreateWebhookIntegration == nil {
+			break
+		}
+
+		args, err := field_Mutation_createWebhookIntegration_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CreateWebhookIntegration(childComplexity, args["input"].(CreateWebhookIntegrationInput)), true
+	case "Mutation.deleteIntegration":
+		if e.ComplexityRoot.Mutation.DeleteIntegration == nil {
+			break
+		}
+
+		args, err := field_Mutation_deleteIntegration_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DeleteIntegration(childComplexity, args["id"].(string)), true
+	case "Mutation.retryAction":
+		if e.ComplexityRoot.Mutation.RetryAction == nil {
+			break
+		}
+
+		args, err := field_Mutation_retryAction_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RetryAction(childComplexity, args["id"].(string), args["presignedUpload"].(*PresignedUploadInput)), true
+	case "Mutation.retryFailedActions":
+		if e.ComplexityRoot.Mutation.RetryFailedActions == nil {
+			break
+		}
+
+		args, err := field_Mutation_retryFailedActions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RetryFailedActions(childComplexity, args["integrationId"].(string)), true
 	case "Mutation.revokeApiToken":
 		if e.ComplexityRoot.Mutation.RevokeAPIToken == nil {
 			break
@@ -992,6 +1317,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RevokeAPIToken(childComplexity, args["id"].(string)), true
+	case "Mutation.testIntegration":
+		if e.ComplexityRoot.Mutation.TestIntegration == nil {
+			break
+		}
+
+		args, err := field_Mutation_testIntegration_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.TestIntegration(childComplexity, args["id"].(string), args["key"].(string)), true
+	case "Mutation.updateAwsS3Integration":
+		if e.ComplexityRoot.Mutation.UpdateAWSS3Integration == nil {
+			break
+		}
+
+		args, err := field_Mutation_updateAwsS3Integration_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UpdateAWSS3Integration(childComplexity, args["id"].(string), args["input"].(UpdateAWSS3IntegrationInput)), true
+	case "Mutation.updateWebhookIntegration":
+		if e.ComplexityRoot.Mutation.UpdateWebhookIntegration == nil {
+			break
+		}
+
+		args, err := field_Mutation_updateWebhookIntegration_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UpdateWebhookIntegration(childComplexity, args["id"].(string), args["input"].(UpdateWebhookIntegrationInput)), true
 
 	case "NotFoundError.code":
 		if e.ComplexityRoot.NotFoundError.Code == nil {
@@ -1116,6 +1474,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PageSettings.Width(childComplexity), true
 
+	case "PathPreview.failure":
+		if e.ComplexityRoot.PathPreview.Failure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PathPreview.Failure(childComplexity), true
+	case "PathPreview.key":
+		if e.ComplexityRoot.PathPreview.Key == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PathPreview.Key(childComplexity), true
+	case "PathPreview.variables":
+		if e.ComplexityRoot.PathPreview.Variables == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PathPreview.Variables(childComplexity), true
+	case "PathPreview.warnings":
+		if e.ComplexityRoot.PathPreview.Warnings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PathPreview.Warnings(childComplexity), true
+
 	case "PathTemplateError.code":
 		if e.ComplexityRoot.PathTemplateError.Code == nil {
 			break
@@ -1147,6 +1530,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PathTemplateError.Path(childComplexity), true
 
+	case "PathVariable.description":
+		if e.ComplexityRoot.PathVariable.Description == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PathVariable.Description(childComplexity), true
+	case "PathVariable.name":
+		if e.ComplexityRoot.PathVariable.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PathVariable.Name(childComplexity), true
+	case "PathVariable.value":
+		if e.ComplexityRoot.PathVariable.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PathVariable.Value(childComplexity), true
+
 	case "Query.apiTokens":
 		if e.ComplexityRoot.Query.APITokens == nil {
 			break
@@ -1158,6 +1560,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.APITokens(childComplexity, args["first"].(*int), args["after"].(*string)), true
+	case "Query.awsRegions":
+		if e.ComplexityRoot.Query.AWSRegions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.AWSRegions(childComplexity), true
 	case "Query.account":
 		if e.ComplexityRoot.Query.Account == nil {
 			break
@@ -1175,6 +1583,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Action(childComplexity, args["id"].(string)), true
+	case "Query.actions":
+		if e.ComplexityRoot.Query.Actions == nil {
+			break
+		}
+
+		args, err := field_Query_actions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Actions(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*ActionFilter)), true
 	case "Query.currentApiToken":
 		if e.ComplexityRoot.Query.CurrentAPIToken == nil {
 			break
@@ -1226,6 +1645,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Nodes(childComplexity, args["ids"].([]string)), true
+	case "Query.pathPreview":
+		if e.ComplexityRoot.Query.PathPreview == nil {
+			break
+		}
+
+		args, err := field_Query_pathPreview_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.PathPreview(childComplexity, args["input"].(PathPreviewInput)), true
 	case "Query.submission":
 		if e.ComplexityRoot.Query.Submission == nil {
 			break
@@ -1271,6 +1701,32 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.Templates(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 
+	case "RetryActionPayload.action":
+		if e.ComplexityRoot.RetryActionPayload.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RetryActionPayload.Action(childComplexity), true
+	case "RetryActionPayload.userErrors":
+		if e.ComplexityRoot.RetryActionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RetryActionPayload.UserErrors(childComplexity), true
+
+	case "RetryFailedActionsPayload.count":
+		if e.ComplexityRoot.RetryFailedActionsPayload.Count == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RetryFailedActionsPayload.Count(childComplexity), true
+	case "RetryFailedActionsPayload.userErrors":
+		if e.ComplexityRoot.RetryFailedActionsPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RetryFailedActionsPayload.UserErrors(childComplexity), true
+
 	case "RevokeApiTokenPayload.apiToken":
 		if e.ComplexityRoot.RevokeApiTokenPayload.APIToken == nil {
 			break
@@ -1284,12 +1740,30 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.RevokeApiTokenPayload.UserErrors(childComplexity), true
 
+	case "S3PathTemplates.combinedSubmission":
+		if e.ComplexityRoot.S3PathTemplates.CombinedSubmission == nil {
+			break
+		}
+
+		return e.ComplexityRoot.S3PathTemplates.CombinedSubmission(childComplexity), true
 	case "S3PathTemplates.submission":
 		if e.ComplexityRoot.S3PathTemplates.Submission == nil {
 			break
 		}
 
 		return e.ComplexityRoot.S3PathTemplates.Submission(childComplexity), true
+	case "S3PathTemplates.templateVersion":
+		if e.ComplexityRoot.S3PathTemplates.TemplateVersion == nil {
+			break
+		}
+
+		return e.ComplexityRoot.S3PathTemplates.TemplateVersion(childComplexity), true
+	case "S3PathTemplates.testCombinedSubmission":
+		if e.ComplexityRoot.S3PathTemplates.TestCombinedSubmission == nil {
+			break
+		}
+
+		return e.ComplexityRoot.S3PathTemplates.TestCombinedSubmission(childComplexity), true
 	case "S3PathTemplates.testSubmission":
 		if e.ComplexityRoot.S3PathTemplates.TestSubmission == nil {
 			break
@@ -1639,6 +2113,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.TemplateSyntaxError.Path(childComplexity), true
 
+	case "TemplateVersion.actions":
+		if e.ComplexityRoot.TemplateVersion.Actions == nil {
+			break
+		}
+
+		args, err := field_TemplateVersion_actions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.TemplateVersion.Actions(childComplexity, args["type"].(*platen.ActionType)), true
 	case "TemplateVersion.content":
 		if e.ComplexityRoot.TemplateVersion.Content == nil {
 			break
@@ -1669,6 +2154,45 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.TemplateVersion.Template(childComplexity), true
+
+	case "TestIntegrationPayload.health":
+		if e.ComplexityRoot.TestIntegrationPayload.Health == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TestIntegrationPayload.Health(childComplexity), true
+	case "TestIntegrationPayload.userErrors":
+		if e.ComplexityRoot.TestIntegrationPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TestIntegrationPayload.UserErrors(childComplexity), true
+
+	case "UpdateAwsS3IntegrationPayload.integration":
+		if e.ComplexityRoot.UpdateAwsS3IntegrationPayload.Integration == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdateAwsS3IntegrationPayload.Integration(childComplexity), true
+	case "UpdateAwsS3IntegrationPayload.userErrors":
+		if e.ComplexityRoot.UpdateAwsS3IntegrationPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdateAwsS3IntegrationPayload.UserErrors(childComplexity), true
+
+	case "UpdateWebhookIntegrationPayload.integration":
+		if e.ComplexityRoot.UpdateWebhookIntegrationPayload.Integration == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdateWebhookIntegrationPayload.Integration(childComplexity), true
+	case "UpdateWebhookIntegrationPayload.userErrors":
+		if e.ComplexityRoot.UpdateWebhookIntegrationPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdateWebhookIntegrationPayload.UserErrors(childComplexity), true
 
 	case "UploadReceipt.bucket":
 		if e.ComplexityRoot.UploadReceipt.Bucket == nil {
@@ -1725,6 +2249,97 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.UploadReceipt.VersionID(childComplexity), true
 
+	case "WebhookIntegration.actions":
+		if e.ComplexityRoot.WebhookIntegration.Actions == nil {
+			break
+		}
+
+		args, err := field_WebhookIntegration_actions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.Actions(childComplexity, args["first"].(*int), args["after"].(*string), args["states"].([]platen.ActionState)), true
+	case "WebhookIntegration.appliesTo":
+		if e.ComplexityRoot.WebhookIntegration.AppliesTo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.AppliesTo(childComplexity), true
+	case "WebhookIntegration.createdAt":
+		if e.ComplexityRoot.WebhookIntegration.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.CreatedAt(childComplexity), true
+	case "WebhookIntegration.enabled":
+		if e.ComplexityRoot.WebhookIntegration.Enabled == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.Enabled(childComplexity), true
+	case "WebhookIntegration.health":
+		if e.ComplexityRoot.WebhookIntegration.Health == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.Health(childComplexity), true
+	case "WebhookIntegration.id":
+		if e.ComplexityRoot.WebhookIntegration.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.ID(childComplexity), true
+	case "WebhookIntegration.name":
+		if e.ComplexityRoot.WebhookIntegration.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.Name(childComplexity), true
+	case "WebhookIntegration.sendWhen":
+		if e.ComplexityRoot.WebhookIntegration.SendWhen == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.SendWhen(childComplexity), true
+	case "WebhookIntegration.template":
+		if e.ComplexityRoot.WebhookIntegration.Template == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.Template(childComplexity), true
+	case "WebhookIntegration.url":
+		if e.ComplexityRoot.WebhookIntegration.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.URL(childComplexity), true
+	case "WebhookIntegration.updatedAt":
+		if e.ComplexityRoot.WebhookIntegration.UpdatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookIntegration.UpdatedAt(childComplexity), true
+
+	case "WebhookReceipt.deliveredAt":
+		if e.ComplexityRoot.WebhookReceipt.DeliveredAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookReceipt.DeliveredAt(childComplexity), true
+	case "WebhookReceipt.httpStatus":
+		if e.ComplexityRoot.WebhookReceipt.HTTPStatus == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookReceipt.HTTPStatus(childComplexity), true
+	case "WebhookReceipt.url":
+		if e.ComplexityRoot.WebhookReceipt.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WebhookReceipt.URL(childComplexity), true
+
 	}
 	return 0, false
 }
@@ -1733,13 +2348,20 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	opCtx := graphql.GetOperationContext(ctx)
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalMap := graphql.BuildUnmarshalerMap(
+		unmarshalInputActionFilter,
 		unmarshalInputCreateApiTokenInput,
 		unmarshalInputCreateAwsS3IntegrationInput,
 		unmarshalInputCreateSubmissionInput,
 		unmarshalInputCreateTemplateInput,
+		unmarshalInputCreateWebhookIntegrationInput,
+		unmarshalInputHttpHeaderInput,
 		unmarshalInputPageSettingsInput,
+		unmarshalInputPathPreviewInput,
+		unmarshalInputPresignedUploadInput,
 		unmarshalInputS3PathTemplatesInput,
 		unmarshalInputTemplateContentInput,
+		unmarshalInputUpdateAwsS3IntegrationInput,
+		unmarshalInputUpdateWebhookIntegrationInput,
 	)
 	first := true
 
@@ -1845,6 +2467,7 @@ directive @goEnum(value: String) on ENUM_VALUE
 Conventions, valid everywhere:
 - Lists: ` + "`" + `first` + "`" + ` (1 to 100; 25 when neither ` + "`" + `first` + "`" + ` nor ` + "`" + `last` + "`" + ` is given) with ` + "`" + `after` + "`" + `, or ` + "`" + `last` + "`" + ` with ` + "`" + `before` + "`" + `. Newest first
   unless said otherwise. ` + "`" + `totalCount` + "`" + ` is worked out only when selected, and stops counting at 10,000.
+- Updates: an absent field stays as it is; null clears it, or returns it to its default.
 - Expected failures of a mutation are ` + "`" + `userErrors` + "`" + ` in its payload, whose other fields are then null. Everything else is a
   top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions),
   DOCUMENT_TOO_COMPLEX, GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED, BAD_USER_INPUT, UNAVAILABLE, INTERNAL.
@@ -1898,7 +2521,7 @@ interface Document implements Node {
   file: DocumentFile
   "Why there is no file; null unless the state is FAILED or INVALID_DATA."
   failure: Failure
-  "What is done with the document: one for each integration that applies. Empty while PENDING; complete from the very moment at which the state changes."
+  "What is done with the document: one for each integration that applies and one for a presigned URL. Empty while PENDING; complete from the very moment at which the state changes. A document that failed has those of webhooks only."
   actions(
     "Only those of this type."
     type: ActionType
@@ -1938,7 +2561,7 @@ type DocumentFile {
 type Failure {
   "The part of the work that failed: a failed render and a failed upload can never be mistaken for one another."
   stage: FailureStage!
-  "Stable, e.g. TEMPLATE_SYNTAX, RENDER_TIMEOUT, EGRESS_DENIED, ACCESS_DENIED, NO_SUCH_BUCKET, KEY_INVALID. docs/failures.md lists all."
+  "Stable, e.g. TEMPLATE_SYNTAX, RENDER_TIMEOUT, EGRESS_DENIED, ACCESS_DENIED, NO_SUCH_BUCKET, PRESIGNED_URL_EXPIRED, KEY_INVALID. docs/failures.md lists all."
   code: String!
   "What happened and what to do about it."
   message: String!
@@ -1971,7 +2594,7 @@ enum FailureStage {
   STORE
   "Merging parts."
   COMBINE
-  "Uploading to a bucket."
+  "Uploading to a bucket, or calling a webhook."
   DELIVER
 }
 
@@ -2028,6 +2651,8 @@ enum UserErrorCode {
   NOT_FOUND
   "The token may not do this, e.g. a test token and a live document."
   FORBIDDEN
+  "The object is not in a state that allows this."
+  CONFLICT
   "The path template does not parse or names an unknown variable; see PathTemplateError."
   PATH_TEMPLATE_INVALID
   "The Liquid of a template does not parse; see TemplateSyntaxError."
@@ -2094,12 +2719,12 @@ type Account implements Node {
 enum TokenScope {
   "Queries, subscriptions and downloads."
   READ
-  "Templates and documents."
+  "Templates, documents, retries."
   WRITE
   "Integrations and API tokens."
   ADMIN
 }
-"A LIVE token sees and makes live and test documents; a TEST token sees and makes test documents only. Templates are shared by both."
+"A LIVE token sees and makes live and test documents; a TEST token sees, makes and retries test documents only, and changes integrations for test documents only. Templates are shared by both."
 type ApiToken implements Node {
   "tok_..."
   id: ID!
@@ -2167,6 +2792,11 @@ type TemplateVersion implements Node {
   number: Int!
   "What was published."
   content: TemplateContent!
+  "Copies of this version in the integrations' buckets."
+  actions(
+    "Only those of this type."
+    type: ActionType
+  ): [Action!]! @goField(forceResolver: true, batch: true)
   "When it was published."
   publishedAt: DateTime!
 }
@@ -2298,7 +2928,7 @@ type Submission implements Node & Document {
   file: DocumentFile
   "Why there is no file; null unless the state is FAILED or INVALID_DATA."
   failure: Failure
-  "One for each integration that applies. Empty while PENDING; complete from the very moment at which the state changes."
+  "One for each integration that applies and one for a presigned URL. Empty while PENDING; complete from the very moment at which the state changes. A document that failed has those of webhooks only."
   actions(
     "Only those of this type."
     type: ActionType
@@ -2332,7 +2962,7 @@ type SubmissionEdge {
 }
 
 # ------------------------------------------------------------------ actions
-"One thing done with one document once it is processed: the copy into one bucket."
+"One thing done with one document once it is processed, e.g. the copy into one bucket; or with one published version of a template."
 type Action implements Node {
   "act_..."
   id: ID!
@@ -2340,21 +2970,21 @@ type Action implements Node {
   type: ActionType!
   "Where it is on its way."
   state: ActionState!
-  "Null once the integration is deleted."
+  "Null for a presigned upload, and once the integration is deleted."
   integration: Integration @goField(forceResolver: true, batch: true)
-  "The document it is done with."
+  "What it is done with."
   subject: ActionSubject! @goField(forceResolver: true, batch: true)
-  "Where it goes, as of the latest attempt, without secrets: s3://bucket/key."
+  "Where it goes, as of the latest attempt, without secrets: s3://bucket/key, or an address without its query."
   destination: String
   "How often it was tried."
   attempts: Int!
-  "When it is tried again; null when it is running or over."
+  "When it is tried again; null when it is running, waiting for its turn, or over."
   nextAttemptAt: DateTime
   "Null until processed."
   result: ActionResult
   "Of the latest attempt; null once processed."
   failure: Failure
-  "When the document was processed."
+  "When the document was processed, or the version published."
   createdAt: DateTime!
   "When it last changed."
   updatedAt: DateTime!
@@ -2363,25 +2993,29 @@ type Action implements Node {
 }
 "What an action does."
 enum ActionType {
-  "Copies the file into a bucket."
+  "Copies the file into an integration's bucket."
   AWS_S3_UPLOAD
+  "Puts the file to the address that came with the document."
+  PRESIGNED_UPLOAD
+  "Posts the document as JSON to an integration's address."
+  WEBHOOK
 }
 "The states of an action."
 enum ActionState {
   "Waiting, running, or waiting to be tried again: see attempts, nextAttemptAt and failure."
   PENDING
-  "Done: the file is in the bucket."
+  "Done: the file is in the bucket, or the webhook was accepted."
   PROCESSED
-  "Given up: see failure. The document stays downloadable."
+  "Given up: see failure. retryAction starts it again. The document stays downloadable."
   FAILED
 }
 "What an action is done with."
-union ActionSubject = Submission
+union ActionSubject = Submission | TemplateVersion
 "What an action achieved."
-union ActionResult = UploadReceipt
+union ActionResult = UploadReceipt | WebhookReceipt
 "What the bucket acknowledged."
 type UploadReceipt {
-  "The bucket's name."
+  "The bucket's name. Null, as are region and key, for a presigned URL from which it cannot be told."
   bucket: String
   "The bucket's region."
   region: String
@@ -2400,6 +3034,46 @@ type UploadReceipt {
   "When the bucket acknowledged it."
   uploadedAt: DateTime!
 }
+"What a webhook's receiver acknowledged."
+type WebhookReceipt {
+  "Without any secret."
+  url: URL!
+  "What it answered: 200 to 299."
+  httpStatus: Int!
+  "When it answered."
+  deliveredAt: DateTime!
+}
+"A page of actions."
+type ActionConnection {
+  "The actions with their cursors."
+  edges: [ActionEdge!]!
+  "The actions alone."
+  nodes: [Action!]!
+  "Where the page stands."
+  pageInfo: PageInfo!
+  "How many there are in all, up to 10,000."
+  totalCount: Int! @goField(forceResolver: true)
+}
+"An action in a list."
+type ActionEdge {
+  "Its position."
+  cursor: String!
+  "The action."
+  node: Action!
+}
+"Chooses actions; all that is given has to hold."
+input ActionFilter {
+  "Of one of these types."
+  types: [ActionType!]
+  "In one of these states."
+  states: [ActionState!]
+  "Of this integration."
+  integrationId: ID
+  "A submission or template version."
+  subjectId: ID
+  "Of the document; template versions are neither."
+  test: Boolean
+}
 
 # ------------------------------------------------------------------ integrations
 "Something that is done with every document it applies to, one action each."
@@ -2412,10 +3086,39 @@ interface Integration implements Node {
   enabled: Boolean!
   "Which documents it is for."
   appliesTo: AppliesTo!
+  "The newest test or delivery."
+  health: IntegrationHealth!
+  "What it did and has to do, newest first."
+  actions(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+    "Only those in these states."
+    states: [ActionState!]
+  ): ActionConnection!
   "When it was made."
   createdAt: DateTime!
   "When it was last changed."
   updatedAt: DateTime!
+}
+"Whether an integration works, as far as is known."
+type IntegrationHealth {
+  "What the newest attempt came to."
+  state: IntegrationHealthState!
+  "Null unless FAILING."
+  failure: Failure
+  "When that was; null while UNKNOWN."
+  checkedAt: DateTime
+}
+"What the newest attempt of an integration came to."
+enum IntegrationHealthState {
+  "Nothing was tried yet."
+  UNKNOWN
+  "It went well."
+  HEALTHY
+  "It failed: see failure."
+  FAILING
 }
 "A page of integrations."
 type IntegrationConnection {
@@ -2445,6 +3148,17 @@ type AwsS3Integration implements Node & Integration {
   enabled: Boolean!
   "Which documents it is for."
   appliesTo: AppliesTo!
+  "The newest test or delivery."
+  health: IntegrationHealth! @goField(forceResolver: true, batch: true)
+  "What it did and has to do, newest first."
+  actions(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+    "Only those in these states."
+    states: [ActionState!]
+  ): ActionConnection! @goField(forceResolver: true)
   "Shown whole: it is not a secret. The secret access key is write-only."
   accessKeyId: String!
   "When the secret access key was given."
@@ -2457,6 +3171,14 @@ type AwsS3Integration implements Node & Integration {
   endpoint: URL
   "True: http://endpoint/bucket/key. False: http://bucket.endpoint/key."
   forcePathStyle: Boolean!
+  "E.g. STANDARD_IA. Null: the bucket's default."
+  storageClass: String
+  "AES256, aws:kms or aws:kms:dsse. Null: the bucket's default."
+  serverSideEncryption: String
+  "The key of aws:kms. Null: the account's default key."
+  kmsKeyId: String
+  "How the bucket can tell that the bytes arrived as they were sent."
+  checksum: S3Checksum!
   "How keys are made."
   pathTemplates: S3PathTemplates!
   "About the path templates, for people: where no variable is unique, for one."
@@ -2466,12 +3188,91 @@ type AwsS3Integration implements Node & Integration {
   "When it was last changed."
   updatedAt: DateTime!
 }
+"MD5 works everywhere and guards the bytes; CRC32 and SHA256 are for buckets that demand them (Object Lock)."
+enum S3Checksum {
+  "The header Content-MD5."
+  MD5
+  "The header x-amz-checksum-crc32."
+  CRC32
+  "The header x-amz-checksum-sha256."
+  SHA256
+  "None: nothing guards the bytes but TLS."
+  NONE
+}
 "How an integration makes the keys of its objects. docs/s3.md lists the variables."
 type S3PathTemplates {
   "Of a live submission."
   submission: PathTemplate!
   "Of a test submission. Null: the live one."
   testSubmission: PathTemplate
+  "Of a combined submission. Null: combined documents are not copied."
+  combinedSubmission: PathTemplate
+  "Of a test combined submission. Null: the live one."
+  testCombinedSubmission: PathTemplate
+  "Of a published version of a template. Null: they are not copied."
+  templateVersion: PathTemplate
+}
+"The key that a path template gives."
+type PathPreview {
+  "Null when there is a failure."
+  key: String
+  "Why there is no key; with line and column where the path template is at fault."
+  failure: Failure
+  "All that this kind of path template may use."
+  variables: [PathVariable!]!
+  "For people: no unique variable, characters replaced."
+  warnings: [String!]!
+}
+"A variable, what it means, and its value in this preview."
+type PathVariable {
+  "As it is written between {{ and }}."
+  name: String!
+  "For people."
+  description: String!
+  "As a key shows it."
+  value: String!
+}
+"""
+Posts documents as JSON, signed, to an address: {"submission": {...}}, with snake_case keys and lower-case values:
+actions[].action_type == "aws_s3_upload", state == "processed". docs/webhooks.md describes the body and the signature.
+"""
+type WebhookIntegration implements Node & Integration {
+  "int_..."
+  id: ID!
+  "As given."
+  name: String!
+  "False: new documents get no action of it. Those already pending go on."
+  enabled: Boolean!
+  "Which documents it is for."
+  appliesTo: AppliesTo!
+  "The newest test or delivery."
+  health: IntegrationHealth! @goField(forceResolver: true, batch: true)
+  "What it did and has to do, newest first."
+  actions(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+    "Only those in these states."
+    states: [ActionState!]
+  ): ActionConnection! @goField(forceResolver: true)
+  "Where it posts to."
+  url: URL!
+  "Documents of this template only. Null: all documents."
+  template: Template @goField(forceResolver: true, batch: true)
+  "When it posts."
+  sendWhen: WebhookMoment!
+  "When it was made."
+  createdAt: DateTime!
+  "When it was last changed."
+  updatedAt: DateTime!
+}
+"When a webhook is sent."
+enum WebhookMoment {
+  "As soon as the document is PROCESSED, INVALID_DATA or FAILED; its uploads may still be pending."
+  PROCESSED
+  "When its uploads, too, are PROCESSED or FAILED."
+  DELIVERED
 }
 
 # ------------------------------------------------------------------ queries
@@ -2535,6 +3336,19 @@ type Query {
     "act_..."
     id: ID!
   ): Action @auth
+  "The account's actions; with a test token, those of test documents and of template versions."
+  actions(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+    "How many from the end, 1 to 100."
+    last: Int
+    "Those before this cursor."
+    before: String
+    "Which; absent: all."
+    filter: ActionFilter
+  ): ActionConnection! @auth
   "One integration; null where there is none."
   integration(
     "int_..."
@@ -2547,6 +3361,40 @@ type Query {
     "Those after this cursor."
     after: String
   ): IntegrationConnection! @auth
+  "AWS regions, for forms."
+  awsRegions: [AwsRegion!]! @auth
+  "Renders a path template; nothing is uploaded."
+  pathPreview(
+    "What to render."
+    input: PathPreviewInput!
+  ): PathPreview! @auth
+}
+"A region of AWS."
+type AwsRegion {
+  "E.g. eu-west-3."
+  code: String!
+  "E.g. Europe (Paris)."
+  name: String!
+}
+"What to preview."
+input PathPreviewInput {
+  "As it would be saved."
+  pathTemplate: PathTemplate!
+  "What it is for: each kind has variables of its own."
+  kind: PathTemplateKind!
+  "A document or template version of that kind, for its own values. Absent: sample values, and the given metadata."
+  subjectId: ID
+  "With sample values: a JSON object."
+  metadata: JSON
+}
+"What a path template is for."
+enum PathTemplateKind {
+  "Submissions, live or test."
+  SUBMISSION
+  "Combined submissions, live or test."
+  COMBINED_SUBMISSION
+  "Published versions of templates."
+  TEMPLATE_VERSION
 }
 
 # ------------------------------------------------------------------ mutations
@@ -2577,6 +3425,49 @@ type Mutation {
     "The bucket and the keys to it."
     input: CreateAwsS3IntegrationInput!
   ): CreateAwsS3IntegrationPayload! @auth(scope: ADMIN)
+  "Changes an integration. Attempts from now on, retries included, use what it says then."
+  updateAwsS3Integration(
+    "int_..."
+    id: ID!
+    "What to change."
+    input: UpdateAwsS3IntegrationInput!
+  ): UpdateAwsS3IntegrationPayload! @auth(scope: ADMIN)
+  "Posts documents to an address from now on."
+  createWebhookIntegration(
+    "The address."
+    input: CreateWebhookIntegrationInput!
+  ): CreateWebhookIntegrationPayload! @auth(scope: ADMIN)
+  "Changes a webhook."
+  updateWebhookIntegration(
+    "int_..."
+    id: ID!
+    "What to change."
+    input: UpdateWebhookIntegrationInput!
+  ): UpdateWebhookIntegrationPayload! @auth(scope: ADMIN)
+  "PUTs one small object at key: PutObject is all that Platen may do, so it stays there. A webhook gets a ping."
+  testIntegration(
+    "int_..."
+    id: ID!
+    "Of the object, in an integration's bucket; of no meaning for a webhook."
+    key: String! = "platen-connection-test.txt"
+  ): TestIntegrationPayload! @auth(scope: ADMIN)
+  "Its pending actions end as FAILED with the code INTEGRATION_DELETED soon after; all of them stay readable."
+  deleteIntegration(
+    "int_..."
+    id: ID!
+  ): DeleteIntegrationPayload! @auth(scope: ADMIN)
+  "Runs a failed action again at once, with the integration's present settings. For a presigned upload whose address has expired, give a new one."
+  retryAction(
+    "act_..."
+    id: ID!
+    "For a presigned upload: where it goes from now on. Absent: where it went."
+    presignedUpload: PresignedUploadInput
+  ): RetryActionPayload! @auth(scope: WRITE)
+  "Runs failed actions of an integration again; at most 10,000 a call."
+  retryFailedActions(
+    "int_..."
+    integrationId: ID!
+  ): RetryFailedActionsPayload! @auth(scope: WRITE)
 }
 
 "A new API token."
@@ -2687,8 +3578,24 @@ input CreateSubmissionInput {
   metadata: JSON
   "Absent: by the token's environment. A test token cannot make live documents."
   test: Boolean
+  "PUT the file to this address once it is processed."
+  presignedUpload: PresignedUploadInput
   "Wait up to so many seconds (60 at most) for the document, not its uploads, before answering; it goes on after that."
   wait: Int
+}
+"An address that was signed for one PUT, as storages make them."
+input PresignedUploadInput {
+  "http or https; its query is kept as sent, and never shown."
+  url: URL!
+  "Headers that were signed, or that the storage needs (x-ms-blob-type). Content-Type is the file's unless it is among them."
+  headers: [HttpHeaderInput!]
+}
+"An HTTP header."
+input HttpHeaderInput {
+  "E.g. Content-Type."
+  name: String!
+  "As it is to be sent."
+  value: String!
 }
 "The outcome of createSubmission."
 type CreateSubmissionPayload {
@@ -2698,12 +3605,18 @@ type CreateSubmissionPayload {
   userErrors: [UserError!]!
 }
 
-"Absent: the default."
+"Absent: the default (create), or as it is (update). Null and blank mean what S3PathTemplates says."
 input S3PathTemplatesInput {
-  "Default: {{ template_id }}/{{ submission_id }}.{{ extension }}. Blank is refused."
+  "Default: {{ template_id }}/{{ submission_id }}.{{ extension }}. Null or blank is refused."
   submission: PathTemplate
   "Of test submissions. Null or blank: the live one."
   testSubmission: PathTemplate
+  "Of combined submissions. Null or blank: they are not copied."
+  combinedSubmission: PathTemplate
+  "Of test combined submissions. Null or blank: the live one."
+  testCombinedSubmission: PathTemplate
+  "Default: templates/{{ template_id }}/{{ template_version }}.html. Null or blank: versions are not copied."
+  templateVersion: PathTemplate
 }
 "A new S3 integration."
 input CreateAwsS3IntegrationInput {
@@ -2725,6 +3638,14 @@ input CreateAwsS3IntegrationInput {
   endpoint: URL
   "True for most S3-compatible servers: http://endpoint/bucket/key."
   forcePathStyle: Boolean! = false
+  "E.g. STANDARD_IA. Absent: the bucket's default."
+  storageClass: String
+  "AES256, aws:kms or aws:kms:dsse. Absent: the bucket's default."
+  serverSideEncryption: String
+  "With aws:kms: the key's id or ARN. The user then needs kms:GenerateDataKey as well."
+  kmsKeyId: String
+  "How the bucket can tell that the bytes arrived as they were sent."
+  checksum: S3Checksum! = MD5
   "How keys are made."
   pathTemplates: S3PathTemplatesInput
 }
@@ -2733,6 +3654,118 @@ type CreateAwsS3IntegrationPayload {
   "The new integration."
   integration: AwsS3Integration
   "Why nothing was made."
+  userErrors: [UserError!]!
+}
+"Only what is given changes."
+input UpdateAwsS3IntegrationInput {
+  "By which people know it."
+  name: String
+  "False: new documents get no action of it. Those already pending go on."
+  enabled: Boolean
+  "Which documents it is for. Null: LIVE."
+  appliesTo: AppliesTo
+  "Needs the secret that belongs to it."
+  accessKeyId: String
+  "Replaces the one that is stored."
+  secretAccessKey: String
+  "E.g. eu-west-3."
+  region: String
+  "The bucket's name alone."
+  bucket: String
+  "Null: AWS."
+  endpoint: URL
+  "Null: false."
+  forcePathStyle: Boolean
+  "Null: the bucket's default."
+  storageClass: String
+  "Null: the bucket's default."
+  serverSideEncryption: String
+  "Null: the account's default key."
+  kmsKeyId: String
+  "Null: MD5."
+  checksum: S3Checksum
+  "Only the paths that are given change. Null: all their defaults."
+  pathTemplates: S3PathTemplatesInput
+}
+"The outcome of updateAwsS3Integration."
+type UpdateAwsS3IntegrationPayload {
+  "The integration as it is now."
+  integration: AwsS3Integration
+  "Why nothing was changed."
+  userErrors: [UserError!]!
+}
+"A new webhook."
+input CreateWebhookIntegrationInput {
+  "By which people know it."
+  name: String!
+  "http or https."
+  url: URL!
+  "Documents of this template only. Absent: all documents."
+  templateId: ID
+  "False: no document gets an action of it."
+  enabled: Boolean! = true
+  "Which documents it is for."
+  appliesTo: AppliesTo! = LIVE_AND_TEST
+  "When it posts."
+  sendWhen: WebhookMoment! = PROCESSED
+}
+"The outcome of createWebhookIntegration."
+type CreateWebhookIntegrationPayload {
+  "The new integration."
+  integration: WebhookIntegration
+  "The signing secret, shown this once."
+  secret: String
+  "Why nothing was made."
+  userErrors: [UserError!]!
+}
+"Only what is given changes."
+input UpdateWebhookIntegrationInput {
+  "By which people know it."
+  name: String
+  "http or https."
+  url: URL
+  "Null: all documents."
+  templateId: ID
+  "False: new documents get no action of it. Those already pending go on."
+  enabled: Boolean
+  "Null: LIVE_AND_TEST."
+  appliesTo: AppliesTo
+  "Null: PROCESSED."
+  sendWhen: WebhookMoment
+}
+"The outcome of updateWebhookIntegration."
+type UpdateWebhookIntegrationPayload {
+  "The integration as it is now."
+  integration: WebhookIntegration
+  "Why nothing was changed."
+  userErrors: [UserError!]!
+}
+"The outcome of testIntegration. A refusal by the bucket is health.failure, not a userError."
+type TestIntegrationPayload {
+  "What the test came to."
+  health: IntegrationHealth
+  "Why nothing was tried."
+  userErrors: [UserError!]!
+}
+"The outcome of deleteIntegration."
+type DeleteIntegrationPayload {
+  "The id that is no more."
+  deletedId: ID
+  "Why nothing was deleted."
+  userErrors: [UserError!]!
+}
+"The outcome of retryAction."
+type RetryActionPayload {
+  "The action, PENDING again."
+  action: Action
+  "Why it does not start again."
+  userErrors: [UserError!]!
+}
+"The outcome of retryFailedActions."
+type RetryFailedActionsPayload {
+  "How many start again. 10,000: there may be more, call again."
+  count: Int
+  "Why none does."
   userErrors: [UserError!]!
 }
 
@@ -2835,6 +3868,30 @@ func childFields_Action(ctx context.Context, ec *executionContext, field graphql
 	return nil, fmt.Errorf("no field named %q was found under type Action", field.Name)
 }
 
+func childFields_ActionConnection(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return fieldContext_ActionConnection_edges(ctx, ec, field)
+	case "nodes":
+		return fieldContext_ActionConnection_nodes(ctx, ec, field)
+	case "pageInfo":
+		return fieldContext_ActionConnection_pageInfo(ctx, ec, field)
+	case "totalCount":
+		return fieldContext_ActionConnection_totalCount(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ActionConnection", field.Name)
+}
+
+func childFields_ActionEdge(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return fieldContext_ActionEdge_cursor(ctx, ec, field)
+	case "node":
+		return fieldContext_ActionEdge_node(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ActionEdge", field.Name)
+}
+
 func childFields_ActionEvent(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "cursor":
@@ -2897,6 +3954,16 @@ func childFields_ApiTokenEdge(ctx context.Context, ec *executionContext, field g
 	return nil, fmt.Errorf("no field named %q was found under type ApiTokenEdge", field.Name)
 }
 
+func childFields_AwsRegion(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "code":
+		return fieldContext_AwsRegion_code(ctx, ec, field)
+	case "name":
+		return fieldContext_AwsRegion_name(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AwsRegion", field.Name)
+}
+
 func childFields_AwsS3Integration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -2907,6 +3974,10 @@ func childFields_AwsS3Integration(ctx context.Context, ec *executionContext, fie
 		return fieldContext_AwsS3Integration_enabled(ctx, ec, field)
 	case "appliesTo":
 		return fieldContext_AwsS3Integration_appliesTo(ctx, ec, field)
+	case "health":
+		return fieldContext_AwsS3Integration_health(ctx, ec, field)
+	case "actions":
+		return fieldContext_AwsS3Integration_actions(ctx, ec, field)
 	case "accessKeyId":
 		return fieldContext_AwsS3Integration_accessKeyId(ctx, ec, field)
 	case "secretAccessKeySetAt":
@@ -2919,6 +3990,14 @@ func childFields_AwsS3Integration(ctx context.Context, ec *executionContext, fie
 		return fieldContext_AwsS3Integration_endpoint(ctx, ec, field)
 	case "forcePathStyle":
 		return fieldContext_AwsS3Integration_forcePathStyle(ctx, ec, field)
+	case "storageClass":
+		return fieldContext_AwsS3Integration_storageClass(ctx, ec, field)
+	case "serverSideEncryption":
+		return fieldContext_AwsS3Integration_serverSideEncryption(ctx, ec, field)
+	case "kmsKeyId":
+		return fieldContext_AwsS3Integration_kmsKeyId(ctx, ec, field)
+	case "checksum":
+		return fieldContext_AwsS3Integration_checksum(ctx, ec, field)
 	case "pathTemplates":
 		return fieldContext_AwsS3Integration_pathTemplates(ctx, ec, field)
 	case "warnings":
@@ -2971,6 +4050,28 @@ func childFields_CreateTemplatePayload(ctx context.Context, ec *executionContext
 		return fieldContext_CreateTemplatePayload_userErrors(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CreateTemplatePayload", field.Name)
+}
+
+func childFields_CreateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "integration":
+		return fieldContext_CreateWebhookIntegrationPayload_integration(ctx, ec, field)
+	case "secret":
+		return fieldContext_CreateWebhookIntegrationPayload_secret(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_CreateWebhookIntegrationPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CreateWebhookIntegrationPayload", field.Name)
+}
+
+func childFields_DeleteIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return fieldContext_DeleteIntegrationPayload_deletedId(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_DeleteIntegrationPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DeleteIntegrationPayload", field.Name)
 }
 
 func childFields_DocumentFile(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -3037,6 +4138,18 @@ func childFields_IntegrationEdge(ctx context.Context, ec *executionContext, fiel
 	return nil, fmt.Errorf("no field named %q was found under type IntegrationEdge", field.Name)
 }
 
+func childFields_IntegrationHealth(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "state":
+		return fieldContext_IntegrationHealth_state(ctx, ec, field)
+	case "failure":
+		return fieldContext_IntegrationHealth_failure(ctx, ec, field)
+	case "checkedAt":
+		return fieldContext_IntegrationHealth_checkedAt(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IntegrationHealth", field.Name)
+}
+
 func childFields_PageInfo(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "hasNextPage":
@@ -3081,6 +4194,52 @@ func childFields_PageSettings(ctx context.Context, ec *executionContext, field g
 	return nil, fmt.Errorf("no field named %q was found under type PageSettings", field.Name)
 }
 
+func childFields_PathPreview(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "key":
+		return fieldContext_PathPreview_key(ctx, ec, field)
+	case "failure":
+		return fieldContext_PathPreview_failure(ctx, ec, field)
+	case "variables":
+		return fieldContext_PathPreview_variables(ctx, ec, field)
+	case "warnings":
+		return fieldContext_PathPreview_warnings(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PathPreview", field.Name)
+}
+
+func childFields_PathVariable(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return fieldContext_PathVariable_name(ctx, ec, field)
+	case "description":
+		return fieldContext_PathVariable_description(ctx, ec, field)
+	case "value":
+		return fieldContext_PathVariable_value(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PathVariable", field.Name)
+}
+
+func childFields_RetryActionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "action":
+		return fieldContext_RetryActionPayload_action(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_RetryActionPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RetryActionPayload", field.Name)
+}
+
+func childFields_RetryFailedActionsPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "count":
+		return fieldContext_RetryFailedActionsPayload_count(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_RetryFailedActionsPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RetryFailedActionsPayload", field.Name)
+}
+
 func childFields_RevokeApiTokenPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "apiToken":
@@ -3097,6 +4256,12 @@ func childFields_S3PathTemplates(ctx context.Context, ec *executionContext, fiel
 		return fieldContext_S3PathTemplates_submission(ctx, ec, field)
 	case "testSubmission":
 		return fieldContext_S3PathTemplates_testSubmission(ctx, ec, field)
+	case "combinedSubmission":
+		return fieldContext_S3PathTemplates_combinedSubmission(ctx, ec, field)
+	case "testCombinedSubmission":
+		return fieldContext_S3PathTemplates_testCombinedSubmission(ctx, ec, field)
+	case "templateVersion":
+		return fieldContext_S3PathTemplates_templateVersion(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type S3PathTemplates", field.Name)
 }
@@ -3249,10 +4414,70 @@ func childFields_TemplateVersion(ctx context.Context, ec *executionContext, fiel
 		return fieldContext_TemplateVersion_number(ctx, ec, field)
 	case "content":
 		return fieldContext_TemplateVersion_content(ctx, ec, field)
+	case "actions":
+		return fieldContext_TemplateVersion_actions(ctx, ec, field)
 	case "publishedAt":
 		return fieldContext_TemplateVersion_publishedAt(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type TemplateVersion", field.Name)
+}
+
+func childFields_TestIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "health":
+		return fieldContext_TestIntegrationPayload_health(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_TestIntegrationPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TestIntegrationPayload", field.Name)
+}
+
+func childFields_UpdateAwsS3IntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "integration":
+		return fieldContext_UpdateAwsS3IntegrationPayload_integration(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_UpdateAwsS3IntegrationPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UpdateAwsS3IntegrationPayload", field.Name)
+}
+
+func childFields_UpdateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "integration":
+		return fieldContext_UpdateWebhookIntegrationPayload_integration(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_UpdateWebhookIntegrationPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UpdateWebhookIntegrationPayload", field.Name)
+}
+
+func childFields_WebhookIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return fieldContext_WebhookIntegration_id(ctx, ec, field)
+	case "name":
+		return fieldContext_WebhookIntegration_name(ctx, ec, field)
+	case "enabled":
+		return fieldContext_WebhookIntegration_enabled(ctx, ec, field)
+	case "appliesTo":
+		return fieldContext_WebhookIntegration_appliesTo(ctx, ec, field)
+	case "health":
+		return fieldContext_WebhookIntegration_health(ctx, ec, field)
+	case "actions":
+		return fieldContext_WebhookIntegration_actions(ctx, ec, field)
+	case "url":
+		return fieldContext_WebhookIntegration_url(ctx, ec, field)
+	case "template":
+		return fieldContext_WebhookIntegration_template(ctx, ec, field)
+	case "sendWhen":
+		return fieldContext_WebhookIntegration_sendWhen(ctx, ec, field)
+	case "createdAt":
+		return fieldContext_WebhookIntegration_createdAt(ctx, ec, field)
+	case "updatedAt":
+		return fieldContext_WebhookIntegration_updatedAt(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WebhookIntegration", field.Name)
 }
 
 func childFields___Directive(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -3385,6 +4610,36 @@ func dir_auth_args(ctx context.Context, ec *executionContext, rawArgs map[string
 	return args, nil
 }
 
+func field_AwsS3Integration_actions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "states",
+		func(ctx context.Context, v any) ([]platen.ActionState, error) {
+			return unmarshalOActionState2ᚕplatenᚐActionStateᚄ(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["states"] = arg2
+	return args, nil
+}
+
 func field_Mutation_createApiToken_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -3441,6 +4696,70 @@ func field_Mutation_createTemplate_args(ctx context.Context, ec *executionContex
 	return args, nil
 }
 
+func field_Mutation_createWebhookIntegration_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (CreateWebhookIntegrationInput, error) {
+			return unmarshalNCreateWebhookIntegrationInput2platenᚋgraphᚐCreateWebhookIntegrationInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func field_Mutation_deleteIntegration_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Mutation_retryAction_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "presignedUpload",
+		func(ctx context.Context, v any) (*PresignedUploadInput, error) {
+			return unmarshalOPresignedUploadInput2ᚖplatenᚋgraphᚐPresignedUploadInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["presignedUpload"] = arg1
+	return args, nil
+}
+
+func field_Mutation_retryFailedActions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "integrationId",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["integrationId"] = arg0
+	return args, nil
+}
+
 func field_Mutation_revokeApiToken_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -3452,6 +4771,72 @@ func field_Mutation_revokeApiToken_args(ctx context.Context, ec *executionContex
 		return nil, err
 	}
 	args["id"] = arg0
+	return args, nil
+}
+
+func field_Mutation_testIntegration_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "key",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNString2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["key"] = arg1
+	return args, nil
+}
+
+func field_Mutation_updateAwsS3Integration_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (UpdateAWSS3IntegrationInput, error) {
+			return unmarshalNUpdateAwsS3IntegrationInput2platenᚋgraphᚐUpdateAWSS3IntegrationInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg1
+	return args, nil
+}
+
+func field_Mutation_updateWebhookIntegration_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (UpdateWebhookIntegrationInput, error) {
+			return unmarshalNUpdateWebhookIntegrationInput2platenᚋgraphᚐUpdateWebhookIntegrationInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg1
 	return args, nil
 }
 
@@ -3480,6 +4865,52 @@ func field_Query_action_args(ctx context.Context, ec *executionContext, rawArgs 
 		return nil, err
 	}
 	args["id"] = arg0
+	return args, nil
+}
+
+func field_Query_actions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "last",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["last"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*ActionFilter, error) {
+			return unmarshalOActionFilter2ᚖplatenᚋgraphᚐActionFilter(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg4
 	return args, nil
 }
 
@@ -3566,6 +4997,20 @@ func field_Query_nodes_args(ctx context.Context, ec *executionContext, rawArgs m
 		return nil, err
 	}
 	args["ids"] = arg0
+	return args, nil
+}
+
+func field_Query_pathPreview_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (PathPreviewInput, error) {
+			return unmarshalNPathPreviewInput2platenᚋgraphᚐPathPreviewInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
 	return args, nil
 }
 
@@ -3726,6 +5171,50 @@ func field_Subscription_submissionUpdated_args(ctx context.Context, ec *executio
 		return nil, err
 	}
 	args["id"] = arg0
+	return args, nil
+}
+
+func field_TemplateVersion_actions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "type",
+		func(ctx context.Context, v any) (*platen.ActionType, error) {
+			return unmarshalOActionType2ᚖplatenᚐActionType(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["type"] = arg0
+	return args, nil
+}
+
+func field_WebhookIntegration_actions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "states",
+		func(ctx context.Context, v any) ([]platen.ActionState, error) {
+			return unmarshalOActionState2ᚕplatenᚐActionStateᚄ(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["states"] = arg2
 	return args, nil
 }
 
@@ -4221,6 +5710,180 @@ func fieldContext_Action_revision(_ context.Context, ec *executionContext, field
 	return graphql.NewScalarFieldContext("Action", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
+func _ActionConnection_edges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionConnection_edges(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*ActionEdge) graphql.Marshaler {
+			return marshalNActionEdge2ᚕᚖplatenᚋgraphᚐActionEdgeᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionConnection_edges(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ActionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_ActionEdge(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _ActionConnection_nodes(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionConnection_nodes(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*Action) graphql.Marshaler {
+			return marshalNAction2ᚕᚖplatenᚋgraphᚐActionᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionConnection_nodes(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ActionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Action(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _ActionConnection_pageInfo(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionConnection_pageInfo(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *PageInfo) graphql.Marshaler {
+			return marshalNPageInfo2ᚖplatenᚋgraphᚐPageInfo(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionConnection_pageInfo(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ActionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PageInfo(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _ActionConnection_totalCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionConnection_totalCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ActionConnection().TotalCount(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionConnection_totalCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ActionConnection", field, true, true, errors.New("field of type Int does not have child fields"))
+}
+
+func _ActionEdge_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionEdge_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionEdge_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ActionEdge", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _ActionEdge_node(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionEdge_node(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Action) graphql.Marshaler {
+			return marshalNAction2ᚖplatenᚋgraphᚐAction(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionEdge_node(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ActionEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Action(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
 func _ActionEvent_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionEvent) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4703,6 +6366,52 @@ func fieldContext_ApiTokenEdge_node(_ context.Context, ec *executionContext, fie
 	return fc, nil
 }
 
+func _AwsRegion_code(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSRegion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsRegion_code(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Code, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_AwsRegion_code(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AwsRegion", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _AwsRegion_name(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSRegion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsRegion_name(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_AwsRegion_name(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AwsRegion", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
 func _AwsS3Integration_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4793,6 +6502,105 @@ func _AwsS3Integration_appliesTo(ctx context.Context, ec *executionContext, fiel
 }
 func fieldContext_AwsS3Integration_appliesTo(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("AwsS3Integration", field, false, false, errors.New("field of type AppliesTo does not have child fields"))
+}
+
+func _AwsS3Integration_health(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsS3Integration_health(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_AwsS3Integration_health(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IntegrationHealth) graphql.Marshaler {
+			return marshalNIntegrationHealth2ᚖplatenᚋgraphᚐIntegrationHealth(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_AwsS3Integration_health(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AwsS3Integration",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_IntegrationHealth(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+func (ec *executionContext) resolveBatch_AwsS3Integration_health(ctx context.Context, field graphql.CollectedField, obj *AWSS3Integration) (any, error) {
+	resolver := ec.Resolvers.AwsS3Integration()
+	if batch, ok := graphql.BatchParentsFor[*AWSS3Integration](ctx, "AwsS3Integration"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Health(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[*IntegrationHealth](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"AwsS3Integration.health",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Health(ctx, []*AWSS3Integration{obj})
+	return graphql.ResolveBatchSingleResult[*IntegrationHealth](
+		ctx,
+		results,
+		err,
+		"AwsS3Integration.health",
+	)
+}
+
+func _AwsS3Integration_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsS3Integration_actions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.AwsS3Integration().Actions(ctx, obj, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["states"].([]platen.ActionState))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *ActionConnection) graphql.Marshaler {
+			return marshalNActionConnection2ᚖplatenᚋgraphᚐActionConnection(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_AwsS3Integration_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AwsS3Integration",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_ActionConnection(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_AwsS3Integration_actions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
 }
 
 func _AwsS3Integration_accessKeyId(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
@@ -4931,6 +6739,98 @@ func _AwsS3Integration_forcePathStyle(ctx context.Context, ec *executionContext,
 }
 func fieldContext_AwsS3Integration_forcePathStyle(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("AwsS3Integration", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _AwsS3Integration_storageClass(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsS3Integration_storageClass(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.StorageClass, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_AwsS3Integration_storageClass(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AwsS3Integration", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _AwsS3Integration_serverSideEncryption(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsS3Integration_serverSideEncryption(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ServerSideEncryption, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_AwsS3Integration_serverSideEncryption(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AwsS3Integration", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _AwsS3Integration_kmsKeyId(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsS3Integration_kmsKeyId(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.KmsKeyID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_AwsS3Integration_kmsKeyId(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AwsS3Integration", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _AwsS3Integration_checksum(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_AwsS3Integration_checksum(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Checksum, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.S3Checksum) graphql.Marshaler {
+			return marshalNS3Checksum2platenᚐS3Checksum(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_AwsS3Integration_checksum(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AwsS3Integration", field, false, false, errors.New("field of type S3Checksum does not have child fields"))
 }
 
 func _AwsS3Integration_pathTemplates(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
@@ -5303,6 +7203,148 @@ func _CreateTemplatePayload_userErrors(ctx context.Context, ec *executionContext
 func fieldContext_CreateTemplatePayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "CreateTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _CreateWebhookIntegrationPayload_integration(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateWebhookIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateWebhookIntegrationPayload_integration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Integration, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *WebhookIntegration) graphql.Marshaler {
+			return marshalOWebhookIntegration2ᚖplatenᚋgraphᚐWebhookIntegration(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CreateWebhookIntegrationPayload_integration(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateWebhookIntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_WebhookIntegration(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CreateWebhookIntegrationPayload_secret(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateWebhookIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateWebhookIntegrationPayload_secret(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Secret, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CreateWebhookIntegrationPayload_secret(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CreateWebhookIntegrationPayload", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _CreateWebhookIntegrationPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateWebhookIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateWebhookIntegrationPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CreateWebhookIntegrationPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateWebhookIntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _DeleteIntegrationPayload_deletedId(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DeleteIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DeleteIntegrationPayload_deletedId(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeletedID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOID2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_DeleteIntegrationPayload_deletedId(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DeleteIntegrationPayload", field, false, false, errors.New("field of type ID does not have child fields"))
+}
+
+func _DeleteIntegrationPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DeleteIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DeleteIntegrationPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DeleteIntegrationPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "DeleteIntegrationPayload",
 		Field:      field,
 		IsMethod:   false,
 		IsResolver: false,
@@ -5809,6 +7851,84 @@ func fieldContext_IntegrationEdge_node(_ context.Context, ec *executionContext, 
 	return fc, nil
 }
 
+func _IntegrationHealth_state(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *IntegrationHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_IntegrationHealth_state(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.State, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.HealthState) graphql.Marshaler {
+			return marshalNIntegrationHealthState2platenᚐHealthState(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_IntegrationHealth_state(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IntegrationHealth", field, false, false, errors.New("field of type IntegrationHealthState does not have child fields"))
+}
+
+func _IntegrationHealth_failure(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *IntegrationHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_IntegrationHealth_failure(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Failure, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Failure) graphql.Marshaler {
+			return marshalOFailure2ᚖplatenᚋgraphᚐFailure(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_IntegrationHealth_failure(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IntegrationHealth",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Failure(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _IntegrationHealth_checkedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *IntegrationHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_IntegrationHealth_checkedAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CheckedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return marshalODateTime2ᚖtimeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_IntegrationHealth_checkedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IntegrationHealth", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
 func _InvalidInputError_message(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *InvalidInputError) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6182,6 +8302,440 @@ func fieldContext_Mutation_createAwsS3Integration(ctx context.Context, ec *execu
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = field_Mutation_createAwsS3Integration_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_updateAwsS3Integration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_updateAwsS3Integration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().UpdateAWSS3Integration(ctx, fc.Args["id"].(string), fc.Args["input"].(UpdateAWSS3IntegrationInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "ADMIN")
+				if err != nil {
+					var zeroVal *UpdateAWSS3IntegrationPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *UpdateAWSS3IntegrationPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *UpdateAWSS3IntegrationPayload) graphql.Marshaler {
+			return marshalNUpdateAwsS3IntegrationPayload2ᚖplatenᚋgraphᚐUpdateAWSS3IntegrationPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_updateAwsS3Integration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_UpdateAwsS3IntegrationPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_updateAwsS3Integration_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_createWebhookIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_createWebhookIntegration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().CreateWebhookIntegration(ctx, fc.Args["input"].(CreateWebhookIntegrationInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "ADMIN")
+				if err != nil {
+					var zeroVal *CreateWebhookIntegrationPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *CreateWebhookIntegrationPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *CreateWebhookIntegrationPayload) graphql.Marshaler {
+			return marshalNCreateWebhookIntegrationPayload2ᚖplatenᚋgraphᚐCreateWebhookIntegrationPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_createWebhookIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CreateWebhookIntegrationPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_createWebhookIntegration_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_updateWebhookIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_updateWebhookIntegration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().UpdateWebhookIntegration(ctx, fc.Args["id"].(string), fc.Args["input"].(UpdateWebhookIntegrationInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "ADMIN")
+				if err != nil {
+					var zeroVal *UpdateWebhookIntegrationPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *UpdateWebhookIntegrationPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *UpdateWebhookIntegrationPayload) graphql.Marshaler {
+			return marshalNUpdateWebhookIntegrationPayload2ᚖplatenᚋgraphᚐUpdateWebhookIntegrationPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_updateWebhookIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_UpdateWebhookIntegrationPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_updateWebhookIntegration_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_testIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_testIntegration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().TestIntegration(ctx, fc.Args["id"].(string), fc.Args["key"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "ADMIN")
+				if err != nil {
+					var zeroVal *TestIntegrationPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *TestIntegrationPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *TestIntegrationPayload) graphql.Marshaler {
+			return marshalNTestIntegrationPayload2ᚖplatenᚋgraphᚐTestIntegrationPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_testIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_TestIntegrationPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_testIntegration_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_deleteIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_deleteIntegration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().DeleteIntegration(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "ADMIN")
+				if err != nil {
+					var zeroVal *DeleteIntegrationPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *DeleteIntegrationPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *DeleteIntegrationPayload) graphql.Marshaler {
+			return marshalNDeleteIntegrationPayload2ᚖplatenᚋgraphᚐDeleteIntegrationPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_deleteIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_DeleteIntegrationPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_deleteIntegration_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_retryAction(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_retryAction(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RetryAction(ctx, fc.Args["id"].(string), fc.Args["presignedUpload"].(*PresignedUploadInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *RetryActionPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *RetryActionPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *RetryActionPayload) graphql.Marshaler {
+			return marshalNRetryActionPayload2ᚖplatenᚋgraphᚐRetryActionPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_retryAction(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_RetryActionPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_retryAction_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_retryFailedActions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_retryFailedActions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RetryFailedActions(ctx, fc.Args["integrationId"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *RetryFailedActionsPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *RetryFailedActionsPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *RetryFailedActionsPayload) graphql.Marshaler {
+			return marshalNRetryFailedActionsPayload2ᚖplatenᚋgraphᚐRetryFailedActionsPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_retryFailedActions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_RetryFailedActionsPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_retryFailedActions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -6648,6 +9202,116 @@ func fieldContext_PageSettings_timeout(_ context.Context, ec *executionContext, 
 	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
+func _PathPreview_key(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PathPreview_key(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Key, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PathPreview_key(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PathPreview", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _PathPreview_failure(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PathPreview_failure(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Failure, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Failure) graphql.Marshaler {
+			return marshalOFailure2ᚖplatenᚋgraphᚐFailure(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PathPreview_failure(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PathPreview",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Failure(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _PathPreview_variables(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PathPreview_variables(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Variables, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*PathVariable) graphql.Marshaler {
+			return marshalNPathVariable2ᚕᚖplatenᚋgraphᚐPathVariableᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PathPreview_variables(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PathPreview",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PathVariable(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _PathPreview_warnings(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PathPreview_warnings(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Warnings, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return marshalNString2ᚕstringᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PathPreview_warnings(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PathPreview", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
 func _PathTemplateError_message(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathTemplateError) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6761,6 +9425,75 @@ func _PathTemplateError_column(ctx context.Context, ec *executionContext, field 
 }
 func fieldContext_PathTemplateError_column(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("PathTemplateError", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _PathVariable_name(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathVariable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PathVariable_name(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PathVariable_name(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PathVariable", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _PathVariable_description(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathVariable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PathVariable_description(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Description, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PathVariable_description(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PathVariable", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _PathVariable_value(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PathVariable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PathVariable_value(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PathVariable_value(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PathVariable", field, false, false, errors.New("field of type String does not have child fields"))
 }
 
 func _Query_account(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
@@ -7359,6 +10092,68 @@ func fieldContext_Query_action(ctx context.Context, ec *executionContext, field 
 	return fc, nil
 }
 
+func _Query_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Query_actions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Actions(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["last"].(*int), fc.Args["before"].(*string), fc.Args["filter"].(*ActionFilter))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *ActionConnection
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *ActionConnection
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *ActionConnection) graphql.Marshaler {
+			return marshalNActionConnection2ᚖplatenᚋgraphᚐActionConnection(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Query_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_ActionConnection(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Query_actions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func _Query_integration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7483,6 +10278,118 @@ func fieldContext_Query_integrations(ctx context.Context, ec *executionContext, 
 	return fc, nil
 }
 
+func _Query_awsRegions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Query_awsRegions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().AWSRegions(ctx)
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal []*AWSRegion
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal []*AWSRegion
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v []*AWSRegion) graphql.Marshaler {
+			return marshalNAwsRegion2ᚕᚖplatenᚋgraphᚐAWSRegionᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Query_awsRegions(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_AwsRegion(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _Query_pathPreview(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Query_pathPreview(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().PathPreview(ctx, fc.Args["input"].(PathPreviewInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *PathPreview
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *PathPreview
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *PathPreview) graphql.Marshaler {
+			return marshalNPathPreview2ᚖplatenᚋgraphᚐPathPreview(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Query_pathPreview(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PathPreview(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Query_pathPreview_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func _Query___type(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7554,6 +10461,125 @@ func fieldContext_Query___schema(_ context.Context, ec *executionContext, field 
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return childFields___Schema(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _RetryActionPayload_action(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RetryActionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_RetryActionPayload_action(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Action, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Action) graphql.Marshaler {
+			return marshalOAction2ᚖplatenᚋgraphᚐAction(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_RetryActionPayload_action(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RetryActionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Action(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _RetryActionPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RetryActionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_RetryActionPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_RetryActionPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RetryActionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _RetryFailedActionsPayload_count(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RetryFailedActionsPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_RetryFailedActionsPayload_count(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Count, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return marshalOInt2ᚖint(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_RetryFailedActionsPayload_count(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RetryFailedActionsPayload", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _RetryFailedActionsPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RetryFailedActionsPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_RetryFailedActionsPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_RetryFailedActionsPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RetryFailedActionsPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
 		},
 	}
 	return fc, nil
@@ -7666,6 +10692,75 @@ func _S3PathTemplates_testSubmission(ctx context.Context, ec *executionContext, 
 	)
 }
 func fieldContext_S3PathTemplates_testSubmission(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("S3PathTemplates", field, false, false, errors.New("field of type PathTemplate does not have child fields"))
+}
+
+func _S3PathTemplates_combinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *S3PathTemplates) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_S3PathTemplates_combinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CombinedSubmission, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOPathTemplate2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_S3PathTemplates_combinedSubmission(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("S3PathTemplates", field, false, false, errors.New("field of type PathTemplate does not have child fields"))
+}
+
+func _S3PathTemplates_testCombinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *S3PathTemplates) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_S3PathTemplates_testCombinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TestCombinedSubmission, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOPathTemplate2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_S3PathTemplates_testCombinedSubmission(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("S3PathTemplates", field, false, false, errors.New("field of type PathTemplate does not have child fields"))
+}
+
+func _S3PathTemplates_templateVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *S3PathTemplates) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_S3PathTemplates_templateVersion(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TemplateVersion, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOPathTemplate2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_S3PathTemplates_templateVersion(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("S3PathTemplates", field, false, false, errors.New("field of type PathTemplate does not have child fields"))
 }
 
@@ -9331,6 +12426,73 @@ func fieldContext_TemplateVersion_content(_ context.Context, ec *executionContex
 	return fc, nil
 }
 
+func _TemplateVersion_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateVersion_actions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_TemplateVersion_actions(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*Action) graphql.Marshaler {
+			return marshalNAction2ᚕᚖplatenᚋgraphᚐActionᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateVersion_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "TemplateVersion",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Action(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_TemplateVersion_actions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+func (ec *executionContext) resolveBatch_TemplateVersion_actions(ctx context.Context, field graphql.CollectedField, obj *TemplateVersion) (any, error) {
+	resolver := ec.Resolvers.TemplateVersion()
+	fc := graphql.GetFieldContext(ctx)
+	if batch, ok := graphql.BatchParentsFor[*TemplateVersion](ctx, "TemplateVersion"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Actions(ctx, batch.Parents, fc.Args["type"].(*platen.ActionType))
+		})
+		return graphql.ResolveBatchGroupResult[[]*Action](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"TemplateVersion.actions",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Actions(ctx, []*TemplateVersion{obj}, fc.Args["type"].(*platen.ActionType))
+	return graphql.ResolveBatchSingleResult[[]*Action](
+		ctx,
+		results,
+		err,
+		"TemplateVersion.actions",
+	)
+}
+
 func _TemplateVersion_publishedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersion) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9352,6 +12514,198 @@ func _TemplateVersion_publishedAt(ctx context.Context, ec *executionContext, fie
 }
 func fieldContext_TemplateVersion_publishedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("TemplateVersion", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _TestIntegrationPayload_health(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TestIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TestIntegrationPayload_health(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Health, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IntegrationHealth) graphql.Marshaler {
+			return marshalOIntegrationHealth2ᚖplatenᚋgraphᚐIntegrationHealth(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_TestIntegrationPayload_health(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "TestIntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_IntegrationHealth(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _TestIntegrationPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TestIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TestIntegrationPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TestIntegrationPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "TestIntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _UpdateAwsS3IntegrationPayload_integration(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UpdateAWSS3IntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_UpdateAwsS3IntegrationPayload_integration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Integration, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *AWSS3Integration) graphql.Marshaler {
+			return marshalOAwsS3Integration2ᚖplatenᚋgraphᚐAWSS3Integration(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_UpdateAwsS3IntegrationPayload_integration(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "UpdateAwsS3IntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_AwsS3Integration(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _UpdateAwsS3IntegrationPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UpdateAWSS3IntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_UpdateAwsS3IntegrationPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_UpdateAwsS3IntegrationPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "UpdateAwsS3IntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _UpdateWebhookIntegrationPayload_integration(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UpdateWebhookIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_UpdateWebhookIntegrationPayload_integration(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Integration, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *WebhookIntegration) graphql.Marshaler {
+			return marshalOWebhookIntegration2ᚖplatenᚋgraphᚐWebhookIntegration(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_UpdateWebhookIntegrationPayload_integration(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "UpdateWebhookIntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_WebhookIntegration(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _UpdateWebhookIntegrationPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UpdateWebhookIntegrationPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_UpdateWebhookIntegrationPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_UpdateWebhookIntegrationPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "UpdateWebhookIntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
 }
 
 func _UploadReceipt_bucket(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UploadReceipt) (ret graphql.Marshaler) {
@@ -9559,6 +12913,413 @@ func _UploadReceipt_uploadedAt(ctx context.Context, ec *executionContext, field 
 }
 func fieldContext_UploadReceipt_uploadedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("UploadReceipt", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _WebhookIntegration_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_id(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNID2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_id(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type ID does not have child fields"))
+}
+
+func _WebhookIntegration_name(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_name(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_name(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _WebhookIntegration_enabled(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_enabled(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Enabled, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_enabled(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _WebhookIntegration_appliesTo(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_appliesTo(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AppliesTo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.AppliesTo) graphql.Marshaler {
+			return marshalNAppliesTo2platenᚐAppliesTo(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_appliesTo(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type AppliesTo does not have child fields"))
+}
+
+func _WebhookIntegration_health(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_health(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_WebhookIntegration_health(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IntegrationHealth) graphql.Marshaler {
+			return marshalNIntegrationHealth2ᚖplatenᚋgraphᚐIntegrationHealth(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_health(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WebhookIntegration",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_IntegrationHealth(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+func (ec *executionContext) resolveBatch_WebhookIntegration_health(ctx context.Context, field graphql.CollectedField, obj *WebhookIntegration) (any, error) {
+	resolver := ec.Resolvers.WebhookIntegration()
+	if batch, ok := graphql.BatchParentsFor[*WebhookIntegration](ctx, "WebhookIntegration"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Health(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[*IntegrationHealth](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"WebhookIntegration.health",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Health(ctx, []*WebhookIntegration{obj})
+	return graphql.ResolveBatchSingleResult[*IntegrationHealth](
+		ctx,
+		results,
+		err,
+		"WebhookIntegration.health",
+	)
+}
+
+func _WebhookIntegration_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_actions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.WebhookIntegration().Actions(ctx, obj, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["states"].([]platen.ActionState))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *ActionConnection) graphql.Marshaler {
+			return marshalNActionConnection2ᚖplatenᚋgraphᚐActionConnection(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WebhookIntegration",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_ActionConnection(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_WebhookIntegration_actions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _WebhookIntegration_url(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_url(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.URL, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNURL2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_url(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type URL does not have child fields"))
+}
+
+func _WebhookIntegration_template(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_template(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_WebhookIntegration_template(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Template) graphql.Marshaler {
+			return marshalOTemplate2ᚖplatenᚋgraphᚐTemplate(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_WebhookIntegration_template(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WebhookIntegration",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Template(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+func (ec *executionContext) resolveBatch_WebhookIntegration_template(ctx context.Context, field graphql.CollectedField, obj *WebhookIntegration) (any, error) {
+	resolver := ec.Resolvers.WebhookIntegration()
+	if batch, ok := graphql.BatchParentsFor[*WebhookIntegration](ctx, "WebhookIntegration"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Template(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[*Template](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"WebhookIntegration.template",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Template(ctx, []*WebhookIntegration{obj})
+	return graphql.ResolveBatchSingleResult[*Template](
+		ctx,
+		results,
+		err,
+		"WebhookIntegration.template",
+	)
+}
+
+func _WebhookIntegration_sendWhen(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_sendWhen(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SendWhen, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.WebhookMoment) graphql.Marshaler {
+			return marshalNWebhookMoment2platenᚐWebhookMoment(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_sendWhen(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type WebhookMoment does not have child fields"))
+}
+
+func _WebhookIntegration_createdAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_createdAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CreatedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_createdAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _WebhookIntegration_updatedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookIntegration_updatedAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UpdatedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookIntegration_updatedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookIntegration", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _WebhookReceipt_url(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookReceipt) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookReceipt_url(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.URL, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNURL2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookReceipt_url(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookReceipt", field, false, false, errors.New("field of type URL does not have child fields"))
+}
+
+func _WebhookReceipt_httpStatus(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookReceipt) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookReceipt_httpStatus(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.HTTPStatus, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookReceipt_httpStatus(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookReceipt", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _WebhookReceipt_deliveredAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookReceipt) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WebhookReceipt_deliveredAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeliveredAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WebhookReceipt_deliveredAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WebhookReceipt", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
 func ___Directive_name(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *introspection.Directive) (ret graphql.Marshaler) {
@@ -10620,6 +14381,64 @@ func fieldContext___Type_isOneOf(_ context.Context, ec *executionContext, field 
 
 // region    **************************** input.gotpl *****************************
 
+func unmarshalInputActionFilter(ctx context.Context, ec *executionContext, obj any) (ActionFilter, error) {
+	var it ActionFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"types", "states", "integrationId", "subjectId", "test"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "types":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("types"))
+			data, err := unmarshalOActionType2ᚕplatenᚐActionTypeᚄ(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Types = graphql.OmittableOf(data)
+		case "states":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("states"))
+			data, err := unmarshalOActionState2ᚕplatenᚐActionStateᚄ(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.States = graphql.OmittableOf(data)
+		case "integrationId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("integrationId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.IntegrationID = graphql.OmittableOf(data)
+		case "subjectId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("subjectId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SubjectID = graphql.OmittableOf(data)
+		case "test":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("test"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Test = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
 func unmarshalInputCreateApiTokenInput(ctx context.Context, ec *executionContext, obj any) (CreateAPITokenInput, error) {
 	var it CreateAPITokenInput
 	if obj == nil {
@@ -10695,8 +14514,11 @@ func unmarshalInputCreateAwsS3IntegrationInput(ctx context.Context, ec *executio
 	if _, present := asMap["forcePathStyle"]; !present {
 		asMap["forcePathStyle"] = false
 	}
+	if _, present := asMap["checksum"]; !present {
+		asMap["checksum"] = "MD5"
+	}
 
-	fieldsInOrder := [...]string{"name", "enabled", "appliesTo", "accessKeyId", "secretAccessKey", "region", "bucket", "endpoint", "forcePathStyle", "pathTemplates"}
+	fieldsInOrder := [...]string{"name", "enabled", "appliesTo", "accessKeyId", "secretAccessKey", "region", "bucket", "endpoint", "forcePathStyle", "storageClass", "serverSideEncryption", "kmsKeyId", "checksum", "pathTemplates"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -10766,6 +14588,34 @@ func unmarshalInputCreateAwsS3IntegrationInput(ctx context.Context, ec *executio
 				return it, err
 			}
 			it.ForcePathStyle = data
+		case "storageClass":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("storageClass"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.StorageClass = graphql.OmittableOf(data)
+		case "serverSideEncryption":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("serverSideEncryption"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ServerSideEncryption = graphql.OmittableOf(data)
+		case "kmsKeyId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("kmsKeyId"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.KmsKeyID = graphql.OmittableOf(data)
+		case "checksum":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("checksum"))
+			data, err := unmarshalNS3Checksum2platenᚐS3Checksum(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Checksum = data
 		case "pathTemplates":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("pathTemplates"))
 			data, err := unmarshalOS3PathTemplatesInput2ᚖplatenᚋgraphᚐS3PathTemplatesInput(ctx, ec, v)
@@ -10789,7 +14639,7 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"templateId", "html", "css", "headerHtml", "footerHtml", "page", "data", "metadata", "test", "wait"}
+	fieldsInOrder := [...]string{"templateId", "html", "css", "headerHtml", "footerHtml", "page", "data", "metadata", "test", "presignedUpload", "wait"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -10859,6 +14709,13 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 				return it, err
 			}
 			it.Test = graphql.OmittableOf(data)
+		case "presignedUpload":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("presignedUpload"))
+			data, err := unmarshalOPresignedUploadInput2ᚖplatenᚋgraphᚐPresignedUploadInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.PresignedUpload = graphql.OmittableOf(data)
 		case "wait":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("wait"))
 			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
@@ -10910,6 +14767,118 @@ func unmarshalInputCreateTemplateInput(ctx context.Context, ec *executionContext
 				return it, err
 			}
 			it.Content = data
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputCreateWebhookIntegrationInput(ctx context.Context, ec *executionContext, obj any) (CreateWebhookIntegrationInput, error) {
+	var it CreateWebhookIntegrationInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["enabled"]; !present {
+		asMap["enabled"] = true
+	}
+	if _, present := asMap["appliesTo"]; !present {
+		asMap["appliesTo"] = "LIVE_AND_TEST"
+	}
+	if _, present := asMap["sendWhen"]; !present {
+		asMap["sendWhen"] = "PROCESSED"
+	}
+
+	fieldsInOrder := [...]string{"name", "url", "templateId", "enabled", "appliesTo", "sendWhen"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "name":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("name"))
+			data, err := unmarshalNString2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Name = data
+		case "url":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("url"))
+			data, err := unmarshalNURL2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.URL = data
+		case "templateId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateID = graphql.OmittableOf(data)
+		case "enabled":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("enabled"))
+			data, err := unmarshalNBoolean2bool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Enabled = data
+		case "appliesTo":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("appliesTo"))
+			data, err := unmarshalNAppliesTo2platenᚐAppliesTo(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.AppliesTo = data
+		case "sendWhen":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sendWhen"))
+			data, err := unmarshalNWebhookMoment2platenᚐWebhookMoment(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SendWhen = data
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputHttpHeaderInput(ctx context.Context, ec *executionContext, obj any) (HTTPHeaderInput, error) {
+	var it HTTPHeaderInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"name", "value"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "name":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("name"))
+			data, err := unmarshalNString2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Name = data
+		case "value":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("value"))
+			data, err := unmarshalNString2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Value = data
 		}
 	}
 	return it, nil
@@ -11022,6 +14991,94 @@ func unmarshalInputPageSettingsInput(ctx context.Context, ec *executionContext, 
 	return it, nil
 }
 
+func unmarshalInputPathPreviewInput(ctx context.Context, ec *executionContext, obj any) (PathPreviewInput, error) {
+	var it PathPreviewInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"pathTemplate", "kind", "subjectId", "metadata"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "pathTemplate":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("pathTemplate"))
+			data, err := unmarshalNPathTemplate2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.PathTemplate = data
+		case "kind":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("kind"))
+			data, err := unmarshalNPathTemplateKind2platenᚐPathKind(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Kind = data
+		case "subjectId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("subjectId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SubjectID = graphql.OmittableOf(data)
+		case "metadata":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("metadata"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Metadata = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputPresignedUploadInput(ctx context.Context, ec *executionContext, obj any) (PresignedUploadInput, error) {
+	var it PresignedUploadInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"url", "headers"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "url":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("url"))
+			data, err := unmarshalNURL2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.URL = data
+		case "headers":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("headers"))
+			data, err := unmarshalOHttpHeaderInput2ᚕᚖplatenᚋgraphᚐHTTPHeaderInputᚄ(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Headers = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
 func unmarshalInputS3PathTemplatesInput(ctx context.Context, ec *executionContext, obj any) (S3PathTemplatesInput, error) {
 	var it S3PathTemplatesInput
 	if obj == nil {
@@ -11033,7 +15090,7 @@ func unmarshalInputS3PathTemplatesInput(ctx context.Context, ec *executionContex
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"submission", "testSubmission"}
+	fieldsInOrder := [...]string{"submission", "testSubmission", "combinedSubmission", "testCombinedSubmission", "templateVersion"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -11054,6 +15111,27 @@ func unmarshalInputS3PathTemplatesInput(ctx context.Context, ec *executionContex
 				return it, err
 			}
 			it.TestSubmission = graphql.OmittableOf(data)
+		case "combinedSubmission":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("combinedSubmission"))
+			data, err := unmarshalOPathTemplate2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.CombinedSubmission = graphql.OmittableOf(data)
+		case "testCombinedSubmission":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("testCombinedSubmission"))
+			data, err := unmarshalOPathTemplate2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TestCombinedSubmission = graphql.OmittableOf(data)
+		case "templateVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateVersion"))
+			data, err := unmarshalOPathTemplate2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateVersion = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -11117,6 +15195,192 @@ func unmarshalInputTemplateContentInput(ctx context.Context, ec *executionContex
 	return it, nil
 }
 
+func unmarshalInputUpdateAwsS3IntegrationInput(ctx context.Context, ec *executionContext, obj any) (UpdateAWSS3IntegrationInput, error) {
+	var it UpdateAWSS3IntegrationInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"name", "enabled", "appliesTo", "accessKeyId", "secretAccessKey", "region", "bucket", "endpoint", "forcePathStyle", "storageClass", "serverSideEncryption", "kmsKeyId", "checksum", "pathTemplates"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "name":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("name"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Name = graphql.OmittableOf(data)
+		case "enabled":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("enabled"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Enabled = graphql.OmittableOf(data)
+		case "appliesTo":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("appliesTo"))
+			data, err := unmarshalOAppliesTo2ᚖplatenᚐAppliesTo(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.AppliesTo = graphql.OmittableOf(data)
+		case "accessKeyId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("accessKeyId"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.AccessKeyID = graphql.OmittableOf(data)
+		case "secretAccessKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("secretAccessKey"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SecretAccessKey = graphql.OmittableOf(data)
+		case "region":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("region"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Region = graphql.OmittableOf(data)
+		case "bucket":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("bucket"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Bucket = graphql.OmittableOf(data)
+		case "endpoint":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("endpoint"))
+			data, err := unmarshalOURL2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Endpoint = graphql.OmittableOf(data)
+		case "forcePathStyle":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("forcePathStyle"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ForcePathStyle = graphql.OmittableOf(data)
+		case "storageClass":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("storageClass"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.StorageClass = graphql.OmittableOf(data)
+		case "serverSideEncryption":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("serverSideEncryption"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ServerSideEncryption = graphql.OmittableOf(data)
+		case "kmsKeyId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("kmsKeyId"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.KmsKeyID = graphql.OmittableOf(data)
+		case "checksum":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("checksum"))
+			data, err := unmarshalOS3Checksum2ᚖplatenᚐS3Checksum(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Checksum = graphql.OmittableOf(data)
+		case "pathTemplates":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("pathTemplates"))
+			data, err := unmarshalOS3PathTemplatesInput2ᚖplatenᚋgraphᚐS3PathTemplatesInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.PathTemplates = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputUpdateWebhookIntegrationInput(ctx context.Context, ec *executionContext, obj any) (UpdateWebhookIntegrationInput, error) {
+	var it UpdateWebhookIntegrationInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"name", "url", "templateId", "enabled", "appliesTo", "sendWhen"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "name":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("name"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Name = graphql.OmittableOf(data)
+		case "url":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("url"))
+			data, err := unmarshalOURL2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.URL = graphql.OmittableOf(data)
+		case "templateId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateID = graphql.OmittableOf(data)
+		case "enabled":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("enabled"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Enabled = graphql.OmittableOf(data)
+		case "appliesTo":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("appliesTo"))
+			data, err := unmarshalOAppliesTo2ᚖplatenᚐAppliesTo(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.AppliesTo = graphql.OmittableOf(data)
+		case "sendWhen":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sendWhen"))
+			data, err := unmarshalOWebhookMoment2ᚖplatenᚐWebhookMoment(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SendWhen = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
 // endregion **************************** input.gotpl *****************************
 
 // region    ************************** interface.gotpl ***************************
@@ -11125,6 +15389,13 @@ func _ActionResult(ctx context.Context, ec *executionContext, sel ast.SelectionS
 	switch obj := (obj).(type) {
 	case nil:
 		return graphql.Null
+	case WebhookReceipt:
+		return _WebhookReceipt(ctx, ec, sel, &obj)
+	case *WebhookReceipt:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _WebhookReceipt(ctx, ec, sel, obj)
 	case UploadReceipt:
 		return _UploadReceipt(ctx, ec, sel, &obj)
 	case *UploadReceipt:
@@ -11152,6 +15423,13 @@ func _ActionSubject(ctx context.Context, ec *executionContext, sel ast.Selection
 			return graphql.Null
 		}
 		return _Submission(ctx, ec, sel, obj)
+	case TemplateVersion:
+		return _TemplateVersion(ctx, ec, sel, &obj)
+	case *TemplateVersion:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _TemplateVersion(ctx, ec, sel, obj)
 	default:
 		if typedObj, ok := obj.(graphql.Marshaler); ok {
 			return typedObj
@@ -11185,6 +15463,13 @@ func _Integration(ctx context.Context, ec *executionContext, sel ast.SelectionSe
 	switch obj := (obj).(type) {
 	case nil:
 		return graphql.Null
+	case WebhookIntegration:
+		return _WebhookIntegration(ctx, ec, sel, &obj)
+	case *WebhookIntegration:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _WebhookIntegration(ctx, ec, sel, obj)
 	case AWSS3Integration:
 		return _AwsS3Integration(ctx, ec, sel, &obj)
 	case *AWSS3Integration:
@@ -11205,6 +15490,13 @@ func _Node(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj 
 	switch obj := (obj).(type) {
 	case nil:
 		return graphql.Null
+	case WebhookIntegration:
+		return _WebhookIntegration(ctx, ec, sel, &obj)
+	case *WebhookIntegration:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _WebhookIntegration(ctx, ec, sel, obj)
 	case Submission:
 		return _Submission(ctx, ec, sel, &obj)
 	case *Submission:
@@ -11530,6 +15822,135 @@ func _Action(ctx context.Context, ec *executionContext, sel ast.SelectionSet, ob
 	return out
 }
 
+var actionConnectionImplementors = []string{"ActionConnection"}
+
+func _ActionConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *ActionConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, actionConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ActionConnection")
+		case "edges":
+			out.Values[i] = _ActionConnection_edges(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "nodes":
+			out.Values[i] = _ActionConnection_nodes(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "pageInfo":
+			out.Values[i] = _ActionConnection_pageInfo(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "totalCount":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _ActionConnection_totalCount(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var actionEdgeImplementors = []string{"ActionEdge"}
+
+func _ActionEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *ActionEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, actionEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ActionEdge")
+		case "cursor":
+			out.Values[i] = _ActionEdge_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = _ActionEdge_node(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var actionEventImplementors = []string{"ActionEvent"}
 
 func _ActionEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *ActionEvent) graphql.Marshaler {
@@ -11790,6 +16211,49 @@ func _ApiTokenEdge(ctx context.Context, ec *executionContext, sel ast.SelectionS
 	return out
 }
 
+var awsRegionImplementors = []string{"AwsRegion"}
+
+func _AwsRegion(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *AWSRegion) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, awsRegionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AwsRegion")
+		case "code":
+			out.Values[i] = _AwsRegion_code(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "name":
+			out.Values[i] = _AwsRegion_name(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var awsS3IntegrationImplementors = []string{"AwsS3Integration", "Node", "Integration"}
 
 func _AwsS3Integration(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *AWSS3Integration) graphql.Marshaler {
@@ -11822,6 +16286,82 @@ func _AwsS3Integration(ctx context.Context, ec *executionContext, sel ast.Select
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "health":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _AwsS3Integration_health(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "actions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _AwsS3Integration_actions(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "accessKeyId":
 			out.Values[i] = _AwsS3Integration_accessKeyId(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -11849,6 +16389,26 @@ func _AwsS3Integration(ctx context.Context, ec *executionContext, sel ast.Select
 			}
 		case "forcePathStyle":
 			out.Values[i] = _AwsS3Integration_forcePathStyle(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "storageClass":
+			out.Values[i] = _AwsS3Integration_storageClass(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "serverSideEncryption":
+			out.Values[i] = _AwsS3Integration_serverSideEncryption(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "kmsKeyId":
+			out.Values[i] = _AwsS3Integration_kmsKeyId(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "checksum":
+			out.Values[i] = _AwsS3Integration_checksum(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
@@ -12079,6 +16639,97 @@ func _CreateTemplatePayload(ctx context.Context, ec *executionContext, sel ast.S
 			}
 		case "userErrors":
 			out.Values[i] = _CreateTemplatePayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var createWebhookIntegrationPayloadImplementors = []string{"CreateWebhookIntegrationPayload"}
+
+func _CreateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CreateWebhookIntegrationPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, createWebhookIntegrationPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CreateWebhookIntegrationPayload")
+		case "integration":
+			out.Values[i] = _CreateWebhookIntegrationPayload_integration(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "secret":
+			out.Values[i] = _CreateWebhookIntegrationPayload_secret(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _CreateWebhookIntegrationPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var deleteIntegrationPayloadImplementors = []string{"DeleteIntegrationPayload"}
+
+func _DeleteIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *DeleteIntegrationPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, deleteIntegrationPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("DeleteIntegrationPayload")
+		case "deletedId":
+			out.Values[i] = _DeleteIntegrationPayload_deletedId(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _DeleteIntegrationPayload_userErrors(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -12368,6 +17019,54 @@ func _IntegrationEdge(ctx context.Context, ec *executionContext, sel ast.Selecti
 	return out
 }
 
+var integrationHealthImplementors = []string{"IntegrationHealth"}
+
+func _IntegrationHealth(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *IntegrationHealth) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, integrationHealthImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IntegrationHealth")
+		case "state":
+			out.Values[i] = _IntegrationHealth_state(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "failure":
+			out.Values[i] = _IntegrationHealth_failure(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "checkedAt":
+			out.Values[i] = _IntegrationHealth_checkedAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var invalidInputErrorImplementors = []string{"InvalidInputError", "UserError"}
 
 func _InvalidInputError(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *InvalidInputError) graphql.Marshaler {
@@ -12467,6 +17166,55 @@ func _Mutation(ctx context.Context, ec *executionContext, sel ast.SelectionSet) 
 		case "createAwsS3Integration":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return _Mutation_createAwsS3Integration(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "updateAwsS3Integration":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_updateAwsS3Integration(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "createWebhookIntegration":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_createWebhookIntegration(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "updateWebhookIntegration":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_updateWebhookIntegration(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "testIntegration":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_testIntegration(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "deleteIntegration":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_deleteIntegration(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "retryAction":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_retryAction(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "retryFailedActions":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_retryFailedActions(ctx, ec, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -12691,6 +17439,59 @@ func _PageSettings(ctx context.Context, ec *executionContext, sel ast.SelectionS
 	return out
 }
 
+var pathPreviewImplementors = []string{"PathPreview"}
+
+func _PathPreview(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *PathPreview) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, pathPreviewImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PathPreview")
+		case "key":
+			out.Values[i] = _PathPreview_key(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "failure":
+			out.Values[i] = _PathPreview_failure(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "variables":
+			out.Values[i] = _PathPreview_variables(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "warnings":
+			out.Values[i] = _PathPreview_warnings(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var pathTemplateErrorImplementors = []string{"PathTemplateError", "UserError"}
 
 func _PathTemplateError(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *PathTemplateError) graphql.Marshaler {
@@ -12725,6 +17526,54 @@ func _PathTemplateError(ctx context.Context, ec *executionContext, sel ast.Selec
 			}
 		case "column":
 			out.Values[i] = _PathTemplateError_column(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var pathVariableImplementors = []string{"PathVariable"}
+
+func _PathVariable(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *PathVariable) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, pathVariableImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PathVariable")
+		case "name":
+			out.Values[i] = _PathVariable_name(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "description":
+			out.Values[i] = _PathVariable_description(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = _PathVariable_value(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -12989,6 +17838,28 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 			}
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "actions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Query_actions(ctx, ec, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
 		case "integration":
 			field := field
 
@@ -13033,6 +17904,50 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 			}
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "awsRegions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Query_awsRegions(ctx, ec, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "pathPreview":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Query_pathPreview(ctx, ec, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
 		case "__type":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return _Query___type(ctx, ec, field)
@@ -13046,6 +17961,92 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 			})
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var retryActionPayloadImplementors = []string{"RetryActionPayload"}
+
+func _RetryActionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *RetryActionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, retryActionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RetryActionPayload")
+		case "action":
+			out.Values[i] = _RetryActionPayload_action(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _RetryActionPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var retryFailedActionsPayloadImplementors = []string{"RetryFailedActionsPayload"}
+
+func _RetryFailedActionsPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *RetryFailedActionsPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, retryFailedActionsPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RetryFailedActionsPayload")
+		case "count":
+			out.Values[i] = _RetryFailedActionsPayload_count(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _RetryFailedActionsPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -13130,6 +18131,21 @@ func _S3PathTemplates(ctx context.Context, ec *executionContext, sel ast.Selecti
 			}
 		case "testSubmission":
 			out.Values[i] = _S3PathTemplates_testSubmission(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "combinedSubmission":
+			out.Values[i] = _S3PathTemplates_combinedSubmission(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "testCombinedSubmission":
+			out.Values[i] = _S3PathTemplates_testCombinedSubmission(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "templateVersion":
+			out.Values[i] = _S3PathTemplates_templateVersion(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -14020,7 +19036,7 @@ func _TemplateSyntaxError(ctx context.Context, ec *executionContext, sel ast.Sel
 	return out
 }
 
-var templateVersionImplementors = []string{"TemplateVersion", "Node"}
+var templateVersionImplementors = []string{"TemplateVersion", "Node", "ActionSubject"}
 
 func _TemplateVersion(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *TemplateVersion) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, templateVersionImplementors)
@@ -14085,10 +19101,177 @@ func _TemplateVersion(ctx context.Context, ec *executionContext, sel ast.Selecti
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "actions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _TemplateVersion_actions(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "publishedAt":
 			out.Values[i] = _TemplateVersion_publishedAt(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var testIntegrationPayloadImplementors = []string{"TestIntegrationPayload"}
+
+func _TestIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *TestIntegrationPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, testIntegrationPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("TestIntegrationPayload")
+		case "health":
+			out.Values[i] = _TestIntegrationPayload_health(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _TestIntegrationPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var updateAwsS3IntegrationPayloadImplementors = []string{"UpdateAwsS3IntegrationPayload"}
+
+func _UpdateAwsS3IntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *UpdateAWSS3IntegrationPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, updateAwsS3IntegrationPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("UpdateAwsS3IntegrationPayload")
+		case "integration":
+			out.Values[i] = _UpdateAwsS3IntegrationPayload_integration(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _UpdateAwsS3IntegrationPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var updateWebhookIntegrationPayloadImplementors = []string{"UpdateWebhookIntegrationPayload"}
+
+func _UpdateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *UpdateWebhookIntegrationPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, updateWebhookIntegrationPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("UpdateWebhookIntegrationPayload")
+		case "integration":
+			out.Values[i] = _UpdateWebhookIntegrationPayload_integration(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _UpdateWebhookIntegrationPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -14165,6 +19348,241 @@ func _UploadReceipt(ctx context.Context, ec *executionContext, sel ast.Selection
 			}
 		case "uploadedAt":
 			out.Values[i] = _UploadReceipt_uploadedAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var webhookIntegrationImplementors = []string{"WebhookIntegration", "Node", "Integration"}
+
+func _WebhookIntegration(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *WebhookIntegration) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, webhookIntegrationImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WebhookIntegration")
+		case "id":
+			out.Values[i] = _WebhookIntegration_id(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "name":
+			out.Values[i] = _WebhookIntegration_name(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "enabled":
+			out.Values[i] = _WebhookIntegration_enabled(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "appliesTo":
+			out.Values[i] = _WebhookIntegration_appliesTo(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "health":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _WebhookIntegration_health(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "actions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _WebhookIntegration_actions(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "url":
+			out.Values[i] = _WebhookIntegration_url(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "template":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _WebhookIntegration_template(ctx, ec, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "sendWhen":
+			out.Values[i] = _WebhookIntegration_sendWhen(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "createdAt":
+			out.Values[i] = _WebhookIntegration_createdAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "updatedAt":
+			out.Values[i] = _WebhookIntegration_updatedAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var webhookReceiptImplementors = []string{"WebhookReceipt", "ActionResult"}
+
+func _WebhookReceipt(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *WebhookReceipt) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, webhookReceiptImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WebhookReceipt")
+		case "url":
+			out.Values[i] = _WebhookReceipt_url(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "httpStatus":
+			out.Values[i] = _WebhookReceipt_httpStatus(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "deliveredAt":
+			out.Values[i] = _WebhookReceipt_deliveredAt(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -14618,6 +20036,42 @@ func marshalNAction2ᚖplatenᚋgraphᚐAction(ctx context.Context, ec *executio
 	return _Action(ctx, ec, sel, v)
 }
 
+func marshalNActionConnection2ᚖplatenᚋgraphᚐActionConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *ActionConnection) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _ActionConnection(ctx, ec, sel, v)
+}
+
+func marshalNActionEdge2ᚕᚖplatenᚋgraphᚐActionEdgeᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*ActionEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNActionEdge2ᚖplatenᚋgraphᚐActionEdge(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNActionEdge2ᚖplatenᚋgraphᚐActionEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *ActionEdge) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _ActionEdge(ctx, ec, sel, v)
+}
+
 func marshalNActionEvent2ᚖplatenᚋgraphᚐActionEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *ActionEvent) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
@@ -14751,6 +20205,32 @@ func marshalNAppliesTo2platenᚐAppliesTo(ctx context.Context, ec *executionCont
 	return res
 }
 
+func marshalNAwsRegion2ᚕᚖplatenᚋgraphᚐAWSRegionᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*AWSRegion) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNAwsRegion2ᚖplatenᚋgraphᚐAWSRegion(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNAwsRegion2ᚖplatenᚋgraphᚐAWSRegion(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *AWSRegion) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _AwsRegion(ctx, ec, sel, v)
+}
+
 func unmarshalNBoolean2bool(ctx context.Context, ec *executionContext, v any) (bool, error) {
 	res, err := graphql.UnmarshalBoolean(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -14843,6 +20323,21 @@ func marshalNCreateTemplatePayload2ᚖplatenᚋgraphᚐCreateTemplatePayload(ctx
 	return _CreateTemplatePayload(ctx, ec, sel, v)
 }
 
+func unmarshalNCreateWebhookIntegrationInput2platenᚋgraphᚐCreateWebhookIntegrationInput(ctx context.Context, ec *executionContext, v any) (CreateWebhookIntegrationInput, error) {
+	res, err := unmarshalInputCreateWebhookIntegrationInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNCreateWebhookIntegrationPayload2ᚖplatenᚋgraphᚐCreateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CreateWebhookIntegrationPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CreateWebhookIntegrationPayload(ctx, ec, sel, v)
+}
+
 func unmarshalNDateTime2timeᚐTime(ctx context.Context, ec *executionContext, v any) (time.Time, error) {
 	res, err := scalar.UnmarshalDateTime(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -14857,6 +20352,16 @@ func marshalNDateTime2timeᚐTime(ctx context.Context, ec *executionContext, sel
 		}
 	}
 	return res
+}
+
+func marshalNDeleteIntegrationPayload2ᚖplatenᚋgraphᚐDeleteIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *DeleteIntegrationPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _DeleteIntegrationPayload(ctx, ec, sel, v)
 }
 
 func unmarshalNDocumentState2platenᚐDocumentState(ctx context.Context, ec *executionContext, v any) (platen.DocumentState, error) {
@@ -14936,6 +20441,11 @@ func marshalNFloat2float64(ctx context.Context, ec *executionContext, sel ast.Se
 	return graphql.WrapContextMarshaler(ctx, res)
 }
 
+func unmarshalNHttpHeaderInput2ᚖplatenᚋgraphᚐHTTPHeaderInput(ctx context.Context, ec *executionContext, v any) (*HTTPHeaderInput, error) {
+	res, err := unmarshalInputHttpHeaderInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func unmarshalNID2string(ctx context.Context, ec *executionContext, v any) (string, error) {
 	res, err := graphql.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -15008,6 +20518,34 @@ func marshalNIntegration2platenᚋgraphᚐIntegration(ctx context.Context, ec *e
 }
 
 func marshalNIntegration2ᚕplatenᚋgraphᚐIntegrationᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []Integration) graphql.Marshaler {
+	{
+		var batchItemsWebhookIntegration []*WebhookIntegration
+		batchIdxMapWebhookIntegration := map[int]int{}
+		var batchItemsAwsS3Integration []*AWSS3Integration
+		batchIdxMapAwsS3Integration := map[int]int{}
+		for i, item := range v {
+			switch concrete := item.(type) {
+			case WebhookIntegration:
+				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
+				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, &concrete)
+			case *WebhookIntegration:
+				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
+				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, concrete)
+			case AWSS3Integration:
+				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
+				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, &concrete)
+			case *AWSS3Integration:
+				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
+				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, concrete)
+			}
+		}
+		if len(batchItemsWebhookIntegration) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "WebhookIntegration", batchItemsWebhookIntegration, batchIdxMapWebhookIntegration)
+		}
+		if len(batchItemsAwsS3Integration) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "AwsS3Integration", batchItemsAwsS3Integration, batchIdxMapAwsS3Integration)
+		}
+	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -15059,6 +20597,33 @@ func marshalNIntegrationEdge2ᚖplatenᚋgraphᚐIntegrationEdge(ctx context.Con
 	return _IntegrationEdge(ctx, ec, sel, v)
 }
 
+func marshalNIntegrationHealth2ᚖplatenᚋgraphᚐIntegrationHealth(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *IntegrationHealth) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _IntegrationHealth(ctx, ec, sel, v)
+}
+
+func unmarshalNIntegrationHealthState2platenᚐHealthState(ctx context.Context, ec *executionContext, v any) (platen.HealthState, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.HealthState(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNIntegrationHealthState2platenᚐHealthState(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.HealthState) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
 func unmarshalNJSON2encodingᚋjsonᚐRawMessage(ctx context.Context, ec *executionContext, v any) (json.RawMessage, error) {
 	res, err := scalar.UnmarshalJSON(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -15100,20 +20665,44 @@ func marshalNMedia2platenᚐMedia(ctx context.Context, ec *executionContext, sel
 
 func marshalNNode2ᚕplatenᚋgraphᚐNode(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []Node) graphql.Marshaler {
 	{
+		var batchItemsWebhookIntegration []*WebhookIntegration
+		batchIdxMapWebhookIntegration := map[int]int{}
 		var batchItemsSubmission []*Submission
 		batchIdxMapSubmission := map[int]int{}
+		var batchItemsAwsS3Integration []*AWSS3Integration
+		batchIdxMapAwsS3Integration := map[int]int{}
+		var batchItemsTemplateVersion []*TemplateVersion
+		batchIdxMapTemplateVersion := map[int]int{}
 		var batchItemsTemplate []*Template
 		batchIdxMapTemplate := map[int]int{}
 		var batchItemsAction []*Action
 		batchIdxMapAction := map[int]int{}
 		for i, item := range v {
 			switch concrete := item.(type) {
+			case WebhookIntegration:
+				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
+				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, &concrete)
+			case *WebhookIntegration:
+				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
+				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, concrete)
 			case Submission:
 				batchIdxMapSubmission[i] = len(batchItemsSubmission)
 				batchItemsSubmission = append(batchItemsSubmission, &concrete)
 			case *Submission:
 				batchIdxMapSubmission[i] = len(batchItemsSubmission)
 				batchItemsSubmission = append(batchItemsSubmission, concrete)
+			case AWSS3Integration:
+				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
+				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, &concrete)
+			case *AWSS3Integration:
+				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
+				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, concrete)
+			case TemplateVersion:
+				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
+				batchItemsTemplateVersion = append(batchItemsTemplateVersion, &concrete)
+			case *TemplateVersion:
+				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
+				batchItemsTemplateVersion = append(batchItemsTemplateVersion, concrete)
 			case Template:
 				batchIdxMapTemplate[i] = len(batchItemsTemplate)
 				batchItemsTemplate = append(batchItemsTemplate, &concrete)
@@ -15128,8 +20717,17 @@ func marshalNNode2ᚕplatenᚋgraphᚐNode(ctx context.Context, ec *executionCon
 				batchItemsAction = append(batchItemsAction, concrete)
 			}
 		}
+		if len(batchItemsWebhookIntegration) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "WebhookIntegration", batchItemsWebhookIntegration, batchIdxMapWebhookIntegration)
+		}
 		if len(batchItemsSubmission) > 0 {
 			ctx = graphql.WithBatchParents(ctx, "Submission", batchItemsSubmission, batchIdxMapSubmission)
+		}
+		if len(batchItemsAwsS3Integration) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "AwsS3Integration", batchItemsAwsS3Integration, batchIdxMapAwsS3Integration)
+		}
+		if len(batchItemsTemplateVersion) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "TemplateVersion", batchItemsTemplateVersion, batchIdxMapTemplateVersion)
 		}
 		if len(batchItemsTemplate) > 0 {
 			ctx = graphql.WithBatchParents(ctx, "Template", batchItemsTemplate, batchIdxMapTemplate)
@@ -15184,6 +20782,21 @@ func marshalNPageSettings2ᚖplatenᚋgraphᚐPageSettings(ctx context.Context, 
 	return _PageSettings(ctx, ec, sel, v)
 }
 
+func marshalNPathPreview2ᚖplatenᚋgraphᚐPathPreview(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *PathPreview) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _PathPreview(ctx, ec, sel, v)
+}
+
+func unmarshalNPathPreviewInput2platenᚋgraphᚐPathPreviewInput(ctx context.Context, ec *executionContext, v any) (PathPreviewInput, error) {
+	res, err := unmarshalInputPathPreviewInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func unmarshalNPathTemplate2string(ctx context.Context, ec *executionContext, v any) (string, error) {
 	res, err := graphql.UnmarshalString(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -15200,6 +20813,69 @@ func marshalNPathTemplate2string(ctx context.Context, ec *executionContext, sel 
 	return res
 }
 
+func unmarshalNPathTemplateKind2platenᚐPathKind(ctx context.Context, ec *executionContext, v any) (platen.PathKind, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.PathKind(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNPathTemplateKind2platenᚐPathKind(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.PathKind) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
+func marshalNPathVariable2ᚕᚖplatenᚋgraphᚐPathVariableᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*PathVariable) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNPathVariable2ᚖplatenᚋgraphᚐPathVariable(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNPathVariable2ᚖplatenᚋgraphᚐPathVariable(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *PathVariable) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _PathVariable(ctx, ec, sel, v)
+}
+
+func marshalNRetryActionPayload2ᚖplatenᚋgraphᚐRetryActionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *RetryActionPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _RetryActionPayload(ctx, ec, sel, v)
+}
+
+func marshalNRetryFailedActionsPayload2ᚖplatenᚋgraphᚐRetryFailedActionsPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *RetryFailedActionsPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _RetryFailedActionsPayload(ctx, ec, sel, v)
+}
+
 func marshalNRevokeApiTokenPayload2ᚖplatenᚋgraphᚐRevokeAPITokenPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *RevokeAPITokenPayload) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
@@ -15208,6 +20884,23 @@ func marshalNRevokeApiTokenPayload2ᚖplatenᚋgraphᚐRevokeAPITokenPayload(ctx
 		return graphql.Null
 	}
 	return _RevokeApiTokenPayload(ctx, ec, sel, v)
+}
+
+func unmarshalNS3Checksum2platenᚐS3Checksum(ctx context.Context, ec *executionContext, v any) (platen.S3Checksum, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.S3Checksum(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNS3Checksum2platenᚐS3Checksum(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.S3Checksum) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
 }
 
 func marshalNS3PathTemplates2ᚖplatenᚋgraphᚐS3PathTemplates(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *S3PathTemplates) graphql.Marshaler {
@@ -15416,6 +21109,16 @@ func marshalNTemplateEdge2ᚖplatenᚋgraphᚐTemplateEdge(ctx context.Context, 
 	return _TemplateEdge(ctx, ec, sel, v)
 }
 
+func marshalNTestIntegrationPayload2ᚖplatenᚋgraphᚐTestIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *TestIntegrationPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _TestIntegrationPayload(ctx, ec, sel, v)
+}
+
 func unmarshalNTokenScope2platenᚐTokenScope(ctx context.Context, ec *executionContext, v any) (platen.TokenScope, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := platen.TokenScope(tmp)
@@ -15447,6 +21150,36 @@ func marshalNURL2string(ctx context.Context, ec *executionContext, sel ast.Selec
 		}
 	}
 	return res
+}
+
+func unmarshalNUpdateAwsS3IntegrationInput2platenᚋgraphᚐUpdateAWSS3IntegrationInput(ctx context.Context, ec *executionContext, v any) (UpdateAWSS3IntegrationInput, error) {
+	res, err := unmarshalInputUpdateAwsS3IntegrationInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNUpdateAwsS3IntegrationPayload2ᚖplatenᚋgraphᚐUpdateAWSS3IntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *UpdateAWSS3IntegrationPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _UpdateAwsS3IntegrationPayload(ctx, ec, sel, v)
+}
+
+func unmarshalNUpdateWebhookIntegrationInput2platenᚋgraphᚐUpdateWebhookIntegrationInput(ctx context.Context, ec *executionContext, v any) (UpdateWebhookIntegrationInput, error) {
+	res, err := unmarshalInputUpdateWebhookIntegrationInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNUpdateWebhookIntegrationPayload2ᚖplatenᚋgraphᚐUpdateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *UpdateWebhookIntegrationPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _UpdateWebhookIntegrationPayload(ctx, ec, sel, v)
 }
 
 func marshalNUserError2platenᚋgraphᚐUserError(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v UserError) graphql.Marshaler {
@@ -15482,6 +21215,23 @@ func unmarshalNUserErrorCode2platenᚐErrorCode(ctx context.Context, ec *executi
 }
 
 func marshalNUserErrorCode2platenᚐErrorCode(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.ErrorCode) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
+func unmarshalNWebhookMoment2platenᚐWebhookMoment(ctx context.Context, ec *executionContext, v any) (platen.WebhookMoment, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.WebhookMoment(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNWebhookMoment2platenᚐWebhookMoment(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.WebhookMoment) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
 	if res == graphql.Null {
@@ -15639,11 +21389,91 @@ func marshalOAction2ᚖplatenᚋgraphᚐAction(ctx context.Context, ec *executio
 	return _Action(ctx, ec, sel, v)
 }
 
+func unmarshalOActionFilter2ᚖplatenᚋgraphᚐActionFilter(ctx context.Context, ec *executionContext, v any) (*ActionFilter, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputActionFilter(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func marshalOActionResult2platenᚋgraphᚐActionResult(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v ActionResult) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}
 	return _ActionResult(ctx, ec, sel, v)
+}
+
+func unmarshalOActionState2ᚕplatenᚐActionStateᚄ(ctx context.Context, ec *executionContext, v any) ([]platen.ActionState, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]platen.ActionState, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = unmarshalNActionState2platenᚐActionState(ctx, ec, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func marshalOActionState2ᚕplatenᚐActionStateᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []platen.ActionState) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNActionState2platenᚐActionState(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func unmarshalOActionType2ᚕplatenᚐActionTypeᚄ(ctx context.Context, ec *executionContext, v any) ([]platen.ActionType, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]platen.ActionType, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = unmarshalNActionType2platenᚐActionType(ctx, ec, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func marshalOActionType2ᚕplatenᚐActionTypeᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []platen.ActionType) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNActionType2platenᚐActionType(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func unmarshalOActionType2ᚖplatenᚐActionType(ctx context.Context, ec *executionContext, v any) (*platen.ActionType, error) {
@@ -15670,6 +21500,25 @@ func marshalOApiToken2ᚖplatenᚋgraphᚐAPIToken(ctx context.Context, ec *exec
 		return graphql.Null
 	}
 	return _ApiToken(ctx, ec, sel, v)
+}
+
+func unmarshalOAppliesTo2ᚖplatenᚐAppliesTo(ctx context.Context, ec *executionContext, v any) (*platen.AppliesTo, error) {
+	if v == nil {
+		return nil, nil
+	}
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.AppliesTo(tmp)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalOAppliesTo2ᚖplatenᚐAppliesTo(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *platen.AppliesTo) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalString(string(*v))
+	return res
 }
 
 func marshalOAwsS3Integration2ᚖplatenᚋgraphᚐAWSS3Integration(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *AWSS3Integration) graphql.Marshaler {
@@ -15758,6 +21607,23 @@ func marshalOFloat2ᚖfloat64(ctx context.Context, ec *executionContext, sel ast
 	return graphql.WrapContextMarshaler(ctx, res)
 }
 
+func unmarshalOHttpHeaderInput2ᚕᚖplatenᚋgraphᚐHTTPHeaderInputᚄ(ctx context.Context, ec *executionContext, v any) ([]*HTTPHeaderInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*HTTPHeaderInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = unmarshalNHttpHeaderInput2ᚖplatenᚋgraphᚐHTTPHeaderInput(ctx, ec, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
 func unmarshalOID2ᚖstring(ctx context.Context, ec *executionContext, v any) (*string, error) {
 	if v == nil {
 		return nil, nil
@@ -15799,6 +21665,13 @@ func marshalOIntegration2platenᚋgraphᚐIntegration(ctx context.Context, ec *e
 		return graphql.Null
 	}
 	return _Integration(ctx, ec, sel, v)
+}
+
+func marshalOIntegrationHealth2ᚖplatenᚋgraphᚐIntegrationHealth(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *IntegrationHealth) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return _IntegrationHealth(ctx, ec, sel, v)
 }
 
 func unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx context.Context, ec *executionContext, v any) (json.RawMessage, error) {
@@ -15909,6 +21782,33 @@ func marshalOPathTemplate2ᚖstring(ctx context.Context, ec *executionContext, s
 	return res
 }
 
+func unmarshalOPresignedUploadInput2ᚖplatenᚋgraphᚐPresignedUploadInput(ctx context.Context, ec *executionContext, v any) (*PresignedUploadInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputPresignedUploadInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func unmarshalOS3Checksum2ᚖplatenᚐS3Checksum(ctx context.Context, ec *executionContext, v any) (*platen.S3Checksum, error) {
+	if v == nil {
+		return nil, nil
+	}
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.S3Checksum(tmp)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalOS3Checksum2ᚖplatenᚐS3Checksum(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *platen.S3Checksum) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalString(string(*v))
+	return res
+}
+
 func unmarshalOS3PathTemplatesInput2ᚖplatenᚋgraphᚐS3PathTemplatesInput(ctx context.Context, ec *executionContext, v any) (*S3PathTemplatesInput, error) {
 	if v == nil {
 		return nil, nil
@@ -16006,6 +21906,32 @@ func marshalOURL2ᚖstring(ctx context.Context, ec *executionContext, sel ast.Se
 	_ = sel
 	_ = ctx
 	res := scalar.MarshalURL(*v)
+	return res
+}
+
+func marshalOWebhookIntegration2ᚖplatenᚋgraphᚐWebhookIntegration(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *WebhookIntegration) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return _WebhookIntegration(ctx, ec, sel, v)
+}
+
+func unmarshalOWebhookMoment2ᚖplatenᚐWebhookMoment(ctx context.Context, ec *executionContext, v any) (*platen.WebhookMoment, error) {
+	if v == nil {
+		return nil, nil
+	}
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.WebhookMoment(tmp)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalOWebhookMoment2ᚖplatenᚐWebhookMoment(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *platen.WebhookMoment) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalString(string(*v))
 	return res
 }
 

@@ -58,7 +58,7 @@ type Account struct {
 
 func (Account) IsNode() {}
 
-// One thing done with one document once it is processed: the copy into one bucket.
+// One thing done with one document once it is processed, e.g. the copy into one bucket; or with one published version of a template.
 type Action struct {
 	// act_...
 	ID string `json:"id"`
@@ -66,17 +66,17 @@ type Action struct {
 	Type platen.ActionType `json:"type"`
 	// Where it is on its way.
 	State platen.ActionState `json:"state"`
-	// Where it goes, as of the latest attempt, without secrets: s3://bucket/key.
+	// Where it goes, as of the latest attempt, without secrets: s3://bucket/key, or an address without its query.
 	Destination *string `json:"destination"`
 	// How often it was tried.
 	Attempts int `json:"attempts"`
-	// When it is tried again; null when it is running or over.
+	// When it is tried again; null when it is running, waiting for its turn, or over.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 	// Null until processed.
 	Result ActionResult `json:"result"`
 	// Of the latest attempt; null once processed.
 	Failure *Failure `json:"failure"`
-	// When the document was processed.
+	// When the document was processed, or the version published.
 	CreatedAt time.Time `json:"createdAt"`
 	// When it last changed.
 	UpdatedAt time.Time `json:"updatedAt"`
@@ -86,6 +86,27 @@ type Action struct {
 }
 
 func (Action) IsNode() {}
+
+// A page of actions.
+type ActionConnection struct {
+	// The actions with their cursors.
+	Edges []*ActionEdge `json:"edges"`
+	// The actions alone.
+	Nodes []*Action `json:"nodes"`
+	// Where the page stands.
+	PageInfo  *PageInfo           `json:"pageInfo"`
+	AccountID string              `json:"-"`
+	Filter    platen.ActionFilter `json:"-"`
+	TestOnly  bool                `json:"-"`
+}
+
+// An action in a list.
+type ActionEdge struct {
+	// Its position.
+	Cursor string `json:"cursor"`
+	// The action.
+	Node *Action `json:"node"`
+}
 
 // An action at one moment.
 type ActionEvent struct {
@@ -99,7 +120,21 @@ type ActionEvent struct {
 	Action *Action `json:"action"`
 }
 
-// A LIVE token sees and makes live and test documents; a TEST token sees and makes test documents only. Templates are shared by both.
+// Chooses actions; all that is given has to hold.
+type ActionFilter struct {
+	// Of one of these types.
+	Types graphql.Omittable[[]platen.ActionType] `json:"types"`
+	// In one of these states.
+	States graphql.Omittable[[]platen.ActionState] `json:"states"`
+	// Of this integration.
+	IntegrationID graphql.Omittable[*string] `json:"integrationId"`
+	// A submission or template version.
+	SubjectID graphql.Omittable[*string] `json:"subjectId"`
+	// Of the document; template versions are neither.
+	Test graphql.Omittable[*bool] `json:"test"`
+}
+
+// A LIVE token sees and makes live and test documents; a TEST token sees, makes and retries test documents only, and changes integrations for test documents only. Templates are shared by both.
 type APIToken struct {
 	// tok_...
 	ID string `json:"id"`
@@ -142,6 +177,14 @@ type APITokenEdge struct {
 	Node *APIToken `json:"node"`
 }
 
+// A region of AWS.
+type AWSRegion struct {
+	// E.g. eu-west-3.
+	Code string `json:"code"`
+	// E.g. Europe (Paris).
+	Name string `json:"name"`
+}
+
 // Copies documents into a bucket with PutObject, the only permission it needs.
 type AWSS3Integration struct {
 	// int_...
@@ -164,13 +207,21 @@ type AWSS3Integration struct {
 	Endpoint *string `json:"endpoint"`
 	// True: http://endpoint/bucket/key. False: http://bucket.endpoint/key.
 	ForcePathStyle bool `json:"forcePathStyle"`
+	// E.g. STANDARD_IA. Null: the bucket's default.
+	StorageClass *string `json:"storageClass"`
+	// AES256, aws:kms or aws:kms:dsse. Null: the bucket's default.
+	ServerSideEncryption *string `json:"serverSideEncryption"`
+	// The key of aws:kms. Null: the account's default key.
+	KmsKeyID *string `json:"kmsKeyId"`
+	// How the bucket can tell that the bytes arrived as they were sent.
+	Checksum platen.S3Checksum `json:"checksum"`
 	// How keys are made.
 	PathTemplates *S3PathTemplates `json:"pathTemplates"`
 	// When it was made.
 	CreatedAt time.Time `json:"createdAt"`
 	// When it was last changed.
-	UpdatedAt time.Time                `json:"updatedAt"`
-	Source    *platen.AWSS3Integration `json:"-"`
+	UpdatedAt time.Time           `json:"updatedAt"`
+	Source    *platen.Integration `json:"-"`
 }
 
 func (AWSS3Integration) IsNode() {}
@@ -219,6 +270,14 @@ type CreateAWSS3IntegrationInput struct {
 	Endpoint graphql.Omittable[*string] `json:"endpoint"`
 	// True for most S3-compatible servers: http://endpoint/bucket/key.
 	ForcePathStyle bool `json:"forcePathStyle"`
+	// E.g. STANDARD_IA. Absent: the bucket's default.
+	StorageClass graphql.Omittable[*string] `json:"storageClass"`
+	// AES256, aws:kms or aws:kms:dsse. Absent: the bucket's default.
+	ServerSideEncryption graphql.Omittable[*string] `json:"serverSideEncryption"`
+	// With aws:kms: the key's id or ARN. The user then needs kms:GenerateDataKey as well.
+	KmsKeyID graphql.Omittable[*string] `json:"kmsKeyId"`
+	// How the bucket can tell that the bytes arrived as they were sent.
+	Checksum platen.S3Checksum `json:"checksum"`
 	// How keys are made.
 	PathTemplates graphql.Omittable[*S3PathTemplatesInput] `json:"pathTemplates"`
 }
@@ -251,6 +310,8 @@ type CreateSubmissionInput struct {
 	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
 	// Absent: by the token's environment. A test token cannot make live documents.
 	Test graphql.Omittable[*bool] `json:"test"`
+	// PUT the file to this address once it is processed.
+	PresignedUpload graphql.Omittable[*PresignedUploadInput] `json:"presignedUpload"`
 	// Wait up to so many seconds (60 at most) for the document, not its uploads, before answering; it goes on after that.
 	Wait graphql.Omittable[*int] `json:"wait"`
 }
@@ -281,6 +342,40 @@ type CreateTemplatePayload struct {
 	UserErrors []UserError `json:"userErrors"`
 }
 
+// A new webhook.
+type CreateWebhookIntegrationInput struct {
+	// By which people know it.
+	Name string `json:"name"`
+	// http or https.
+	URL string `json:"url"`
+	// Documents of this template only. Absent: all documents.
+	TemplateID graphql.Omittable[*string] `json:"templateId"`
+	// False: no document gets an action of it.
+	Enabled bool `json:"enabled"`
+	// Which documents it is for.
+	AppliesTo platen.AppliesTo `json:"appliesTo"`
+	// When it posts.
+	SendWhen platen.WebhookMoment `json:"sendWhen"`
+}
+
+// The outcome of createWebhookIntegration.
+type CreateWebhookIntegrationPayload struct {
+	// The new integration.
+	Integration *WebhookIntegration `json:"integration"`
+	// The signing secret, shown this once.
+	Secret *string `json:"secret"`
+	// Why nothing was made.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// The outcome of deleteIntegration.
+type DeleteIntegrationPayload struct {
+	// The id that is no more.
+	DeletedID *string `json:"deletedId"`
+	// Why nothing was deleted.
+	UserErrors []UserError `json:"userErrors"`
+}
+
 // A finished file, as Platen stored it.
 type DocumentFile struct {
 	// The media type: application/pdf.
@@ -297,7 +392,7 @@ type DocumentFile struct {
 type Failure struct {
 	// The part of the work that failed: a failed render and a failed upload can never be mistaken for one another.
 	Stage platen.FailureStage `json:"stage"`
-	// Stable, e.g. TEMPLATE_SYNTAX, RENDER_TIMEOUT, EGRESS_DENIED, ACCESS_DENIED, NO_SUCH_BUCKET, KEY_INVALID. docs/failures.md lists all.
+	// Stable, e.g. TEMPLATE_SYNTAX, RENDER_TIMEOUT, EGRESS_DENIED, ACCESS_DENIED, NO_SUCH_BUCKET, PRESIGNED_URL_EXPIRED, KEY_INVALID. docs/failures.md lists all.
 	Code string `json:"code"`
 	// What happened and what to do about it.
 	Message string `json:"message"`
@@ -317,6 +412,14 @@ type Failure struct {
 	Details json.RawMessage `json:"details"`
 }
 
+// An HTTP header.
+type HTTPHeaderInput struct {
+	// E.g. Content-Type.
+	Name string `json:"name"`
+	// As it is to be sent.
+	Value string `json:"value"`
+}
+
 // A page of integrations.
 type IntegrationConnection struct {
 	// The integrations with their cursors.
@@ -334,6 +437,16 @@ type IntegrationEdge struct {
 	Cursor string `json:"cursor"`
 	// The integration.
 	Node Integration `json:"node"`
+}
+
+// Whether an integration works, as far as is known.
+type IntegrationHealth struct {
+	// What the newest attempt came to.
+	State platen.HealthState `json:"state"`
+	// Null unless FAILING.
+	Failure *Failure `json:"failure"`
+	// When that was; null while UNKNOWN.
+	CheckedAt *time.Time `json:"checkedAt"`
 }
 
 // A value that cannot be accepted as it is.
@@ -431,6 +544,30 @@ type PageSettingsInput struct {
 	Timeout graphql.Omittable[*int] `json:"timeout"`
 }
 
+// The key that a path template gives.
+type PathPreview struct {
+	// Null when there is a failure.
+	Key *string `json:"key"`
+	// Why there is no key; with line and column where the path template is at fault.
+	Failure *Failure `json:"failure"`
+	// All that this kind of path template may use.
+	Variables []*PathVariable `json:"variables"`
+	// For people: no unique variable, characters replaced.
+	Warnings []string `json:"warnings"`
+}
+
+// What to preview.
+type PathPreviewInput struct {
+	// As it would be saved.
+	PathTemplate string `json:"pathTemplate"`
+	// What it is for: each kind has variables of its own.
+	Kind platen.PathKind `json:"kind"`
+	// A document or template version of that kind, for its own values. Absent: sample values, and the given metadata.
+	SubjectID graphql.Omittable[*string] `json:"subjectId"`
+	// With sample values: a JSON object.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
+}
+
 // A path template that cannot be used.
 type PathTemplateError struct {
 	// What is wrong, and what to do.
@@ -447,6 +584,40 @@ type PathTemplateError struct {
 
 func (PathTemplateError) IsUserError() {}
 
+// A variable, what it means, and its value in this preview.
+type PathVariable struct {
+	// As it is written between {{ and }}.
+	Name string `json:"name"`
+	// For people.
+	Description string `json:"description"`
+	// As a key shows it.
+	Value string `json:"value"`
+}
+
+// An address that was signed for one PUT, as storages make them.
+type PresignedUploadInput struct {
+	// http or https; its query is kept as sent, and never shown.
+	URL string `json:"url"`
+	// Headers that were signed, or that the storage needs (x-ms-blob-type). Content-Type is the file's unless it is among them.
+	Headers graphql.Omittable[[]*HTTPHeaderInput] `json:"headers"`
+}
+
+// The outcome of retryAction.
+type RetryActionPayload struct {
+	// The action, PENDING again.
+	Action *Action `json:"action"`
+	// Why it does not start again.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// The outcome of retryFailedActions.
+type RetryFailedActionsPayload struct {
+	// How many start again. 10,000: there may be more, call again.
+	Count *int `json:"count"`
+	// Why none does.
+	UserErrors []UserError `json:"userErrors"`
+}
+
 // The outcome of revokeApiToken.
 type RevokeAPITokenPayload struct {
 	// The revoked token.
@@ -461,14 +632,26 @@ type S3PathTemplates struct {
 	Submission string `json:"submission"`
 	// Of a test submission. Null: the live one.
 	TestSubmission *string `json:"testSubmission"`
+	// Of a combined submission. Null: combined documents are not copied.
+	CombinedSubmission *string `json:"combinedSubmission"`
+	// Of a test combined submission. Null: the live one.
+	TestCombinedSubmission *string `json:"testCombinedSubmission"`
+	// Of a published version of a template. Null: they are not copied.
+	TemplateVersion *string `json:"templateVersion"`
 }
 
-// Absent: the default.
+// Absent: the default (create), or as it is (update). Null and blank mean what S3PathTemplates says.
 type S3PathTemplatesInput struct {
-	// Default: {{ template_id }}/{{ submission_id }}.{{ extension }}. Blank is refused.
+	// Default: {{ template_id }}/{{ submission_id }}.{{ extension }}. Null or blank is refused.
 	Submission graphql.Omittable[*string] `json:"submission"`
 	// Of test submissions. Null or blank: the live one.
 	TestSubmission graphql.Omittable[*string] `json:"testSubmission"`
+	// Of combined submissions. Null or blank: they are not copied.
+	CombinedSubmission graphql.Omittable[*string] `json:"combinedSubmission"`
+	// Of test combined submissions. Null or blank: the live one.
+	TestCombinedSubmission graphql.Omittable[*string] `json:"testCombinedSubmission"`
+	// Default: templates/{{ template_id }}/{{ template_version }}.html. Null or blank: versions are not copied.
+	TemplateVersion graphql.Omittable[*string] `json:"templateVersion"`
 }
 
 // One rendering: of a template with data, or of HTML.
@@ -633,9 +816,83 @@ type TemplateVersion struct {
 
 func (TemplateVersion) IsNode() {}
 
+func (TemplateVersion) IsActionSubject() {}
+
+// The outcome of testIntegration. A refusal by the bucket is health.failure, not a userError.
+type TestIntegrationPayload struct {
+	// What the test came to.
+	Health *IntegrationHealth `json:"health"`
+	// Why nothing was tried.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// Only what is given changes.
+type UpdateAWSS3IntegrationInput struct {
+	// By which people know it.
+	Name graphql.Omittable[*string] `json:"name"`
+	// False: new documents get no action of it. Those already pending go on.
+	Enabled graphql.Omittable[*bool] `json:"enabled"`
+	// Which documents it is for. Null: LIVE.
+	AppliesTo graphql.Omittable[*platen.AppliesTo] `json:"appliesTo"`
+	// Needs the secret that belongs to it.
+	AccessKeyID graphql.Omittable[*string] `json:"accessKeyId"`
+	// Replaces the one that is stored.
+	SecretAccessKey graphql.Omittable[*string] `json:"secretAccessKey"`
+	// E.g. eu-west-3.
+	Region graphql.Omittable[*string] `json:"region"`
+	// The bucket's name alone.
+	Bucket graphql.Omittable[*string] `json:"bucket"`
+	// Null: AWS.
+	Endpoint graphql.Omittable[*string] `json:"endpoint"`
+	// Null: false.
+	ForcePathStyle graphql.Omittable[*bool] `json:"forcePathStyle"`
+	// Null: the bucket's default.
+	StorageClass graphql.Omittable[*string] `json:"storageClass"`
+	// Null: the bucket's default.
+	ServerSideEncryption graphql.Omittable[*string] `json:"serverSideEncryption"`
+	// Null: the account's default key.
+	KmsKeyID graphql.Omittable[*string] `json:"kmsKeyId"`
+	// Null: MD5.
+	Checksum graphql.Omittable[*platen.S3Checksum] `json:"checksum"`
+	// Only the paths that are given change. Null: all their defaults.
+	PathTemplates graphql.Omittable[*S3PathTemplatesInput] `json:"pathTemplates"`
+}
+
+// The outcome of updateAwsS3Integration.
+type UpdateAWSS3IntegrationPayload struct {
+	// The integration as it is now.
+	Integration *AWSS3Integration `json:"integration"`
+	// Why nothing was changed.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// Only what is given changes.
+type UpdateWebhookIntegrationInput struct {
+	// By which people know it.
+	Name graphql.Omittable[*string] `json:"name"`
+	// http or https.
+	URL graphql.Omittable[*string] `json:"url"`
+	// Null: all documents.
+	TemplateID graphql.Omittable[*string] `json:"templateId"`
+	// False: new documents get no action of it. Those already pending go on.
+	Enabled graphql.Omittable[*bool] `json:"enabled"`
+	// Null: LIVE_AND_TEST.
+	AppliesTo graphql.Omittable[*platen.AppliesTo] `json:"appliesTo"`
+	// Null: PROCESSED.
+	SendWhen graphql.Omittable[*platen.WebhookMoment] `json:"sendWhen"`
+}
+
+// The outcome of updateWebhookIntegration.
+type UpdateWebhookIntegrationPayload struct {
+	// The integration as it is now.
+	Integration *WebhookIntegration `json:"integration"`
+	// Why nothing was changed.
+	UserErrors []UserError `json:"userErrors"`
+}
+
 // What the bucket acknowledged.
 type UploadReceipt struct {
-	// The bucket's name.
+	// The bucket's name. Null, as are region and key, for a presigned URL from which it cannot be told.
 	Bucket *string `json:"bucket"`
 	// The bucket's region.
 	Region *string `json:"region"`
@@ -656,6 +913,44 @@ type UploadReceipt struct {
 }
 
 func (UploadReceipt) IsActionResult() {}
+
+// Posts documents as JSON, signed, to an address: {"submission": {...}}, with snake_case keys and lower-case values:
+// actions[].action_type == "aws_s3_upload", state == "processed". docs/webhooks.md describes the body and the signature.
+type WebhookIntegration struct {
+	// int_...
+	ID string `json:"id"`
+	// As given.
+	Name string `json:"name"`
+	// False: new documents get no action of it. Those already pending go on.
+	Enabled bool `json:"enabled"`
+	// Which documents it is for.
+	AppliesTo platen.AppliesTo `json:"appliesTo"`
+	// Where it posts to.
+	URL string `json:"url"`
+	// When it posts.
+	SendWhen platen.WebhookMoment `json:"sendWhen"`
+	// When it was made.
+	CreatedAt time.Time `json:"createdAt"`
+	// When it was last changed.
+	UpdatedAt time.Time           `json:"updatedAt"`
+	Source    *platen.Integration `json:"-"`
+}
+
+func (WebhookIntegration) IsNode() {}
+
+func (WebhookIntegration) IsIntegration() {}
+
+// What a webhook's receiver acknowledged.
+type WebhookReceipt struct {
+	// Without any secret.
+	URL string `json:"url"`
+	// What it answered: 200 to 299.
+	HTTPStatus int `json:"httpStatus"`
+	// When it answered.
+	DeliveredAt time.Time `json:"deliveredAt"`
+}
+
+func (WebhookReceipt) IsActionResult() {}
 
 // What an event is.
 type EventKind string

@@ -1,9 +1,14 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -19,6 +24,9 @@ import (
 type deliverArgs struct {
 	AccountID string `json:"account_id"`
 	ActionID  string `json:"action_id"`
+	// Force says that somebody asked for this attempt: it is made although the
+	// integration has not been answering.
+	Force bool `json:"force,omitempty"`
 }
 
 func (deliverArgs) Kind() string { return "deliver_action" }
@@ -39,7 +47,8 @@ func (w *deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
 // outcome is what one attempt of a delivery came to: a receipt or a failure.
 type outcome struct {
 	destination string
-	receipt     *platen.UploadReceipt
+	upload      *platen.UploadReceipt
+	webhook     *platen.WebhookReceipt
 	failure     *platen.Failure
 }
 
@@ -48,7 +57,7 @@ type outcome struct {
 // failed attempt of the action, so that it is tried again by a job of its own.
 func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
 	err := recovered(func() error { return w.work(ctx, job) })
-	if err == nil || !lastAttempt(ctx, job.JobRow) {
+	if err == nil || errors.As(err, new(*river.JobSnoozeError)) || !lastAttempt(ctx, job.JobRow) {
 		return err
 	}
 	action, readErr := w.pipeline.DB.Action(ctx, storage.Scope{AccountID: job.Args.AccountID}, job.Args.ActionID)
@@ -76,12 +85,11 @@ func (w *deliverWorker) work(ctx context.Context, job *river.Job[deliverArgs]) e
 	case action.Final():
 		return nil
 	}
-	s, err := p.DB.Submission(ctx, scope, action.SubmissionID)
-	if err != nil {
+	start := time.Now()
+	done, err := p.attempt(ctx, action, job.Args.Force)
+	if errors.As(err, new(*river.JobSnoozeError)) {
 		return err
 	}
-	start := time.Now()
-	done, err := p.deliver(ctx, s, action)
 	if err != nil {
 		log.WarnContext(ctx, "a delivery was interrupted and will be tried again", "error", err)
 		return err
@@ -94,7 +102,7 @@ func (w *deliverWorker) work(ctx context.Context, job *river.Job[deliverArgs]) e
 		return err
 	}
 	p.metrics.delivered(action.State, done.failure, time.Since(start))
-	attrs := []any{"submission", s.ID, "integration", action.IntegrationID, "destination", action.Destination,
+	attrs := []any{"subject", action.SubjectID, "integration", action.IntegrationID, "destination", action.Destination,
 		"attempts", action.Attempts, "state", action.State, "ms", time.Since(start).Milliseconds()}
 	if done.failure != nil {
 		log.WarnContext(ctx, "delivery failed", append(attrs, "code", done.failure.Code, "error", done.failure.Message, "next", action.NextAttemptAt)...)
@@ -104,42 +112,73 @@ func (w *deliverWorker) work(ctx context.Context, job *river.Job[deliverArgs]) e
 	return nil
 }
 
+// attempt makes one attempt of an action, if there is a place in its lane. Where
+// there is none, the error says for how long the job sleeps, which is no attempt; but
+// an action whose time is over is not kept waiting for a closed lane.
+func (p *Pipeline) attempt(ctx context.Context, action *platen.Action, force bool) (outcome, error) {
+	name := laneOf(action)
+	wait, closedBy := p.lanes.enter(name, force, time.Now())
+	if closedBy != nil && time.Since(action.TriedSince) >= platen.DeliveryGiveUp {
+		return outcome{destination: action.Destination, failure: closedBy}, nil
+	}
+	if wait > 0 {
+		return outcome{}, river.JobSnooze(wait)
+	}
+	start := time.Now()
+	var done outcome
+	judged := false
+	defer func() { p.lanes.leave(name, done.failure, judged, time.Since(start), time.Now()) }()
+	done, err := p.deliver(ctx, action)
+	judged = err == nil && (done.failure == nil || done.failure.Stage == platen.StageDeliver && done.failure.Code != platen.FailureStorage)
+	return done, err
+}
+
+// laneOf names the lane of an action: its integration's, or, for a presigned upload,
+// that of the server it goes to.
+func laneOf(a *platen.Action) string {
+	if a.IntegrationID != "" {
+		return a.IntegrationID
+	}
+	if u, err := url.Parse(a.Destination); err == nil {
+		return u.Host
+	}
+	return ""
+}
+
 // finishDelivery commits the outcome of an attempt: the action's new state, its
 // event, the job of the next attempt if there is one, and the end of this job.
 func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArgs], action *platen.Action, done outcome) error {
 	err := p.DB.InTx(ctx, func(tx *storage.Tx) error {
-		s, err := tx.LockSubmission(ctx, action.AccountID, action.SubmissionID)
+		subject, err := tx.LockSubject(ctx, action.AccountID, action.SubjectID)
 		if err != nil {
 			return err
 		}
 		if err := tx.Fence(ctx, job.ID, job.Attempt); err != nil {
 			return err
 		}
-		var a *platen.Action
-		for _, one := range s.Actions {
-			if one.ID == action.ID {
-				a = one
-			}
-		}
+		a := subject.Base().Action(action.ID)
 		if a == nil || a.Final() {
 			return errSettled
 		}
+		now := time.Now().UTC().Truncate(time.Microsecond)
 		a.Attempts++
-		a.Destination, a.Receipt, a.Failure, a.NextAttemptAt = done.destination, done.receipt, done.failure, nil
+		a.AttemptedAt, a.NextAttemptAt = &now, nil
+		a.Destination, a.Upload, a.Webhook, a.Failure = done.destination, done.upload, done.webhook, done.failure
 		switch {
-		case done.receipt != nil:
-			a.State = platen.ActionProcessed
-		case done.failure.Retryable && time.Since(a.CreatedAt) < platen.DeliveryGiveUp:
-			next := time.Now().Add(platen.RetryDelay(p.RetryBase, a.Attempts, rand.Float64())).UTC().Truncate(time.Microsecond)
+		case done.failure == nil:
+			a.State, a.PresignedUpload = platen.ActionProcessed, nil
+		case done.failure.Retryable && now.Sub(a.TriedSince) < platen.DeliveryGiveUp:
+			next := now.Add(platen.RetryDelay(p.RetryBase, a.Attempts-a.TriedBefore, rand.Float64())).Truncate(time.Microsecond)
 			a.NextAttemptAt = &next
 		default:
 			a.State = platen.ActionFailed
 		}
-		if err := tx.UpdateAction(ctx, s, a); err != nil {
+		if err := p.updateAction(ctx, tx, subject, a); err != nil {
 			return err
 		}
 		if a.NextAttemptAt != nil {
-			if _, err := p.river.InsertTx(ctx, tx.SQL(), job.Args, &river.InsertOpts{ScheduledAt: *a.NextAttemptAt}); err != nil {
+			next := deliverArgs{AccountID: job.Args.AccountID, ActionID: job.Args.ActionID}
+			if _, err := p.river.InsertTx(ctx, tx.SQL(), next, &river.InsertOpts{ScheduledAt: *a.NextAttemptAt}); err != nil {
 				return err
 			}
 		}
@@ -155,46 +194,163 @@ func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArg
 
 // deliver makes one attempt. Its error means that the attempt could not be judged:
 // the database is away, or this node is stopping.
-func (p *Pipeline) deliver(ctx context.Context, s *platen.Submission, action *platen.Action) (outcome, error) {
-	var done outcome
-	integration, err := p.DB.Integration(ctx, s.AccountID, action.IntegrationID)
+func (p *Pipeline) deliver(ctx context.Context, action *platen.Action) (outcome, error) {
+	done := outcome{destination: action.Destination}
+	subject, err := p.DB.Subject(ctx, storage.Scope{AccountID: action.AccountID}, action.SubjectID)
+	if err != nil {
+		return done, err
+	}
+	if action.Type == platen.ActionPresignedUpload {
+		return p.deliverPresigned(ctx, subject, action, done)
+	}
+	integration, err := p.DB.Integration(ctx, action.AccountID, action.IntegrationID)
+	if errors.Is(err, storage.ErrNotFound) {
+		done.failure = integrationDeleted()
+		return done, nil
+	}
 	if err != nil {
 		return done, err
 	}
 	secret, err := p.Keyring.Decrypt(integration.Secret, integration.ID)
 	if err != nil {
 		p.Log.ErrorContext(ctx, "the secret of an integration cannot be decrypted", "integration", integration.ID, "error", err)
-		done.failure = deliveryFailure(platen.FailureSecretUnreadable,
-			"The stored secret access key cannot be decrypted: the operator's PLATEN_SECRET_KEY lacks the key it was encrypted with. Put that key back, or make the integration anew.")
+		done.failure = secretUnreadable()
 		return done, nil
 	}
-	target := delivery.Target{AccessKeyID: integration.AccessKeyID, SecretAccessKey: string(secret), Region: integration.Region,
-		Bucket: integration.Bucket, Endpoint: integration.Endpoint, ForcePathStyle: integration.ForcePathStyle}
-	templateID, templateName, templateVersion := templateNames(s)
-	key, err := p.Keys.Key(ctx, integration.PathTemplate(s.Test), delivery.Document{AccountID: s.AccountID, TemplateID: templateID,
-		TemplateName: templateName, TemplateVersion: templateVersion, SubmissionID: s.ID, ProcessedAt: *s.ProcessedAt,
-		Metadata: s.Metadata, Extension: "pdf"})
+	if integration.Webhook != nil {
+		return p.deliverWebhook(ctx, subject, action, integration, string(secret))
+	}
+	return p.deliverS3(ctx, subject, integration, string(secret))
+}
+
+func secretUnreadable() *platen.Failure {
+	return deliveryFailure(platen.FailureSecretUnreadable,
+		"The stored secret cannot be decrypted: the operator's PLATEN_SECRET_KEY lacks the key it was encrypted with. Put that key back, or enter the secret anew; then retry the action.")
+}
+
+// deliverS3 puts the subject's file into an integration's bucket.
+func (p *Pipeline) deliverS3(ctx context.Context, subject platen.Subject, i *platen.Integration, secret string) (done outcome, err error) {
+	target := s3Target(i.S3, secret)
+	names := keyDocument(subject)
+	path := i.S3.Path(names.Kind, subject.Base().Test)
+	if path == "" {
+		done.failure = deliveryFailure(platen.FailureKeyInvalid,
+			"The integration has no path template for this any more, so there is no key. Give it one, then retry the action.")
+		return done, nil
+	}
+	key, err := p.Keys.Key(ctx, path, names)
 	if err != nil {
 		return done.failed(err)
 	}
 	done.destination = delivery.Destination(target, key)
-	content, err := p.Blobs.Open(ctx, s.File.BlobKey)
+	object, closeObject, err := p.object(ctx, subject)
 	if err != nil {
-		if ctx.Err() != nil {
-			return done, ctx.Err()
-		}
-		p.Log.ErrorContext(ctx, "Platen's own copy cannot be read", "submission", s.ID, "blob", s.File.BlobKey, "error", err)
-		done.failure = &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, OccurredAt: time.Now(),
-			Retryable: !errors.Is(err, blob.ErrNotFound), Message: "Platen's own copy of the document cannot be read, so it cannot be uploaded. The log says why."}
-		return done, nil
+		return done.failed(err)
 	}
-	defer content.Close()
-	done.receipt, err = p.S3.Put(ctx, target, delivery.Object{Body: content, Size: s.File.ByteSize, SHA256: s.File.SHA256,
-		ContentType: s.File.ContentType, Key: key, Filename: s.ID + ".pdf"})
+	defer closeObject()
+	object.Key = key
+	done.upload, err = p.S3.Put(ctx, target, object)
 	if err != nil {
 		return done.failed(err)
 	}
 	return done, nil
+}
+
+// deliverPresigned puts the subject's file to an address that its caller had signed.
+func (p *Pipeline) deliverPresigned(ctx context.Context, subject platen.Subject, action *platen.Action, done outcome) (outcome, error) {
+	address, err := p.presignedUpload(subject, action.PresignedUpload)
+	if err != nil {
+		p.Log.ErrorContext(ctx, "a presigned URL cannot be decrypted", "action", action.ID, "error", err)
+		done.failure = deliveryFailure(platen.FailureSecretUnreadable,
+			"The stored presigned URL cannot be decrypted: the operator's PLATEN_SECRET_KEY lacks the key it was encrypted with. Retry the action with a new presigned URL.")
+		return done, nil
+	}
+	done.destination = address.Destination()
+	object, closeObject, err := p.object(ctx, subject)
+	if err != nil {
+		return done.failed(err)
+	}
+	defer closeObject()
+	if done.upload, err = p.Presigned.Put(ctx, address, object); err != nil {
+		return done.failed(err)
+	}
+	return done, nil
+}
+
+// webhookDownloadLife is for how long the download URL in a webhook is good. Each
+// attempt carries a new one.
+const webhookDownloadLife = 24 * time.Hour
+
+// deliverWebhook posts the subject, with its actions as they are now.
+func (p *Pipeline) deliverWebhook(ctx context.Context, subject platen.Subject, action *platen.Action, i *platen.Integration, secret string) (outcome, error) {
+	done := outcome{destination: platen.AddressWithoutSecrets(i.Webhook.URL)}
+	s, ok := subject.(*platen.Submission)
+	if !ok {
+		return done, fmt.Errorf("%s is no document: no webhook tells of it", action.SubjectID)
+	}
+	actions, err := p.DB.ActionsOf(ctx, s.AccountID, []string{s.ID})
+	if err != nil {
+		return done, err
+	}
+	s.Actions = actions[s.ID]
+	if err := p.DB.SubmissionContent(ctx, s); err != nil {
+		return done, err
+	}
+	body, err := delivery.SubmissionPayload(s, p.DownloadURL(s, webhookDownloadLife))
+	if err != nil {
+		return done, err
+	}
+	done.webhook, err = p.Webhooks.Post(ctx, delivery.Webhook{URL: i.Webhook.URL, Secret: secret, ID: action.ID, Body: body})
+	if err != nil {
+		return done.failed(err)
+	}
+	return done, nil
+}
+
+func s3Target(s *platen.S3Settings, secret string) delivery.Target {
+	return delivery.Target{AccessKeyID: s.AccessKeyID, SecretAccessKey: secret, Region: s.Region, Bucket: s.Bucket, Endpoint: s.Endpoint,
+		ForcePathStyle: s.ForcePathStyle, StorageClass: s.StorageClass, ServerSideEncryption: s.ServerSideEncryption, KMSKeyID: s.KMSKeyID,
+		Checksum: s.Checksum}
+}
+
+// keyDocument is what path templates may say of a subject. One that is not processed
+// yet has the time of now: that is for previews.
+func keyDocument(subject platen.Subject) delivery.Document {
+	if v, ok := subject.(*platen.TemplateVersion); ok {
+		return delivery.Document{Kind: platen.PathTemplateVersion, AccountID: v.AccountID, TemplateID: v.TemplateID, TemplateName: v.TemplateName,
+			TemplateVersion: fmt.Sprint(v.Number), At: v.PublishedAt}
+	}
+	s := subject.(*platen.Submission)
+	templateID, templateName, templateVersion := templateNames(s)
+	at := time.Now()
+	if s.ProcessedAt != nil {
+		at = *s.ProcessedAt
+	}
+	return delivery.Document{Kind: platen.PathSubmission, AccountID: s.AccountID, TemplateID: templateID, TemplateName: templateName,
+		TemplateVersion: templateVersion, SubmissionID: s.ID, At: at, Metadata: s.Metadata, Extension: "pdf"}
+}
+
+// object opens what is uploaded of a subject; its key is left to the caller. Its error
+// is a *platen.Failure when it says something about the copy.
+func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delivery.Object, closeObject func() error, err error) {
+	if v, ok := subject.(*platen.TemplateVersion); ok {
+		content := versionFile(v)
+		sum := sha256.Sum256(content)
+		return delivery.Object{Body: bytes.NewReader(content), Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:]),
+			ContentType: "text/html; charset=utf-8", Filename: fmt.Sprintf("%s-%d.html", v.TemplateID, v.Number)}, func() error { return nil }, nil
+	}
+	s := subject.(*platen.Submission)
+	content, err := p.Blobs.Open(ctx, s.File.BlobKey)
+	if err != nil {
+		if ctx.Err() != nil {
+			return o, nil, ctx.Err()
+		}
+		p.Log.ErrorContext(ctx, "Platen's own copy cannot be read", "submission", s.ID, "blob", s.File.BlobKey, "error", err)
+		return o, nil, &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, OccurredAt: time.Now(),
+			Retryable: !errors.Is(err, blob.ErrNotFound), Message: "Platen's own copy of the document cannot be read, so it cannot be uploaded. The log says why."}
+	}
+	return delivery.Object{Body: content, Size: s.File.ByteSize, SHA256: s.File.SHA256, ContentType: s.File.ContentType,
+		Filename: s.ID + ".pdf"}, content.Close, nil
 }
 
 // failed sorts an error: a failure is an outcome, anything else is none.

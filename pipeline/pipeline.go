@@ -34,9 +34,12 @@ type Options struct {
 	Keyring *keyring.Keyring
 	Liquid  *liquid.Engine
 	Keys    *delivery.Keys
-	S3      *delivery.S3
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	// The ways to customers' servers.
+	S3        *delivery.S3
+	Presigned *delivery.Presigned
+	Webhooks  *delivery.Webhooks
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
 	// BaseURL is how clients reach Platen, without a slash at the end.
 	BaseURL string
 
@@ -60,6 +63,7 @@ type Pipeline struct {
 	Options
 	river   *river.Client[*sql.Tx]
 	metrics *metrics
+	lanes   *lanes
 }
 
 const (
@@ -81,7 +85,7 @@ func New(o Options) (*Pipeline, error) {
 	if o.RetryBase == 0 {
 		o.RetryBase = platen.DeliveryRetryBase
 	}
-	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub)}
+	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase)}
 	config := &river.Config{
 		Schema: migrations.RiverSchema,
 		Logger: slog.New(quietRiver{o.Log.Handler()}),
@@ -99,6 +103,7 @@ func New(o Options) (*Pipeline, error) {
 		workers := river.NewWorkers()
 		river.AddWorker(workers, &renderWorker{pipeline: p})
 		river.AddWorker(workers, &deliverWorker{pipeline: p})
+		river.AddWorker(workers, &settleWorker{pipeline: p})
 		river.AddWorker(workers, &housekeepWorker{pipeline: p})
 		config.Workers = workers
 		config.Queues = map[string]river.QueueConfig{

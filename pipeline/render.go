@@ -136,23 +136,21 @@ func (p *Pipeline) finishRender(ctx context.Context, job *river.Job[renderArgs],
 		}
 		ms := int(elapsed.Milliseconds())
 		s.ProcessingTimeMS = &ms
-		var actions []*platen.Action
 		if failure != nil {
 			s.State, s.Failure = platen.DocumentFailed, failure
 		} else {
 			now := time.Now().UTC().Truncate(time.Microsecond)
 			s.State, s.File, s.ProcessedAt = platen.DocumentProcessed, file, &now
-			if actions, err = p.newActions(ctx, tx, s); err != nil {
-				return err
-			}
+		}
+		actions, err := p.newActions(ctx, tx, s)
+		if err != nil {
+			return err
 		}
 		if err := tx.FinishSubmission(ctx, s, actions); err != nil {
 			return err
 		}
-		for _, action := range actions {
-			if _, err := p.river.InsertTx(ctx, tx.SQL(), deliverArgs{AccountID: action.AccountID, ActionID: action.ID}, nil); err != nil {
-				return err
-			}
+		if err := p.insertDeliveries(ctx, tx, actions); err != nil {
+			return err
 		}
 		_, err = river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx.SQL(), job)
 		return err
@@ -161,20 +159,6 @@ func (p *Pipeline) finishRender(ctx context.Context, job *river.Job[renderArgs],
 		p.Hub.Nudge()
 	}
 	return err
-}
-
-// newActions makes one action for each integration that applies to the document.
-func (p *Pipeline) newActions(ctx context.Context, tx *storage.Tx, s *platen.Submission) ([]*platen.Action, error) {
-	integrations, err := tx.IntegrationsFor(ctx, s.AccountID, s.Test)
-	if err != nil {
-		return nil, err
-	}
-	actions := make([]*platen.Action, len(integrations))
-	for i, integration := range integrations {
-		actions[i] = &platen.Action{AccountID: s.AccountID, ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload,
-			IntegrationID: integration.ID, SubmissionID: s.ID, Test: s.Test}
-	}
-	return actions, nil
 }
 
 // watermark is what test documents are marked with (R3.5).

@@ -18,12 +18,14 @@ type Request struct {
 	Data       json.RawMessage
 	Metadata   json.RawMessage
 	Test       bool
+	// PresignedUpload is where the file goes besides the integrations; nil: nowhere.
+	PresignedUpload *platen.PresignedUpload
 }
 
 // Submit accepts a document to be made: the submission and its job are committed
 // together (R3.1). The error is platen.Errors when the caller can mend it.
 func (p *Pipeline) Submit(ctx context.Context, accountID string, r Request) (*platen.Submission, error) {
-	s := &platen.Submission{AccountID: accountID, Test: r.Test, Data: r.Data, Metadata: r.Metadata}
+	s := &platen.Submission{Record: platen.Record{AccountID: accountID, Test: r.Test}, Data: r.Data, Metadata: r.Metadata}
 	if len(s.Metadata) == 0 || string(s.Metadata) == "null" {
 		s.Metadata = json.RawMessage("{}")
 	}
@@ -54,10 +56,19 @@ func (p *Pipeline) Submit(ctx context.Context, accountID string, r Request) (*pl
 		errs = syntax
 	}
 	s.Content.Page = r.Page.Over(s.Content.Page)
+	if r.PresignedUpload != nil {
+		errs = append(errs, r.PresignedUpload.Validate(time.Now()).At("presignedUpload")...)
+	}
 	if err := append(s.Validate(), errs...).Err(); err != nil {
 		return nil, err
 	}
 	s.ID = platen.NewID(platen.KindSubmission)
+	if r.PresignedUpload != nil {
+		var err error
+		if s.PresignedUpload, err = p.sealPresignedUpload(s.ID, *r.PresignedUpload); err != nil {
+			return nil, err
+		}
+	}
 	err := p.DB.InTx(ctx, func(tx *storage.Tx) error {
 		if err := tx.CreateSubmission(ctx, s); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -22,16 +23,36 @@ func (p *Pipeline) CreateTemplate(ctx context.Context, t *platen.Template) error
 		return err
 	}
 	t.ID = platen.NewID(platen.KindTemplate)
+	defer p.Hub.Nudge()
 	return p.DB.InTx(ctx, func(tx *storage.Tx) error {
 		if err := tx.CreateTemplate(ctx, t); err != nil {
 			return err
 		}
 		version, err := tx.PublishTemplate(ctx, t.AccountID, t.ID)
-		if err == nil {
-			t.LatestVersion = version.Number
+		if err != nil {
+			return err
 		}
-		return err
+		t.LatestVersion = version.Number
+		return p.publishVersion(ctx, tx, version)
 	})
+}
+
+// versionFile is a published version as one HTML file: its HTML as it was written,
+// and after it what else it has, where browsers find the styles and leave the rest
+// alone.
+func versionFile(v *platen.TemplateVersion) []byte {
+	var file bytes.Buffer
+	file.WriteString(v.Content.HTML)
+	for _, part := range []struct{ begin, text, end string }{
+		{"\n<style>", v.Content.CSS, "</style>\n"},
+		{"\n<template data-platen=\"header\">", v.Content.HeaderHTML, "</template>\n"},
+		{"\n<template data-platen=\"footer\">", v.Content.FooterHTML, "</template>\n"},
+	} {
+		if part.text != "" {
+			file.WriteString(part.begin + part.text + part.end)
+		}
+	}
+	return file.Bytes()
 }
 
 // sources are the parts of a content that are Liquid, by the names of their fields.

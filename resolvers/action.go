@@ -5,15 +5,19 @@ import (
 
 	"platen"
 	"platen/graph"
+	"platen/storage"
 )
 
 func toAction(a *platen.Action) *graph.Action {
 	g := &graph.Action{ID: a.ID, Type: a.Type, State: a.State, Destination: orNull(a.Destination), Attempts: a.Attempts,
 		NextAttemptAt: a.NextAttemptAt, Failure: toFailure(a.Failure), CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
 		Revision: a.Revision, Source: a}
-	if r := a.Receipt; r != nil {
+	if r := a.Upload; r != nil {
 		g.Result = &graph.UploadReceipt{Bucket: orNull(r.Bucket), Region: orNull(r.Region), Key: orNull(r.Key), URL: r.URL,
 			Etag: orNull(r.ETag), VersionID: orNull(r.VersionID), ByteSize: r.ByteSize, Sha256: r.SHA256, UploadedAt: r.UploadedAt}
+	}
+	if r := a.Webhook; r != nil {
+		g.Result = &graph.WebhookReceipt{URL: r.URL, HTTPStatus: r.HTTPStatus, DeliveredAt: r.DeliveredAt}
 	}
 	return g
 }
@@ -26,24 +30,116 @@ func (r query) Action(ctx context.Context, id string) (*graph.Action, error) {
 	return found(a, err, toAction)
 }
 
+func (r query) Actions(ctx context.Context, first *int, after *string, last *int, before *string, filter *graph.ActionFilter) (*graph.ActionConnection, error) {
+	var chosen platen.ActionFilter
+	if filter != nil {
+		chosen = platen.ActionFilter{Types: filter.Types.Value(), States: filter.States.Value(), IntegrationID: given(filter.IntegrationID),
+			SubjectID: given(filter.SubjectID), Test: filter.Test.Value()}
+	}
+	return r.actions(ctx, chosen, first, after, last, before)
+}
+
+// actions reads a page of actions.
+func (r *Root) actions(ctx context.Context, filter platen.ActionFilter, first *int, after *string, last *int, before *string) (*graph.ActionConnection, error) {
+	p, err := page(first, after, last, before)
+	if err != nil {
+		return nil, err
+	}
+	for id, kinds := range map[string][]platen.Kind{filter.IntegrationID: {platen.KindIntegration}, filter.SubjectID: {platen.KindSubmission, platen.KindTemplateVersion}} {
+		if id != "" && !isKind(id, kinds) {
+			return nil, badInput("The filter's id " + id + " is not of the kind that it asks for.")
+		}
+	}
+	within := scope(ctx)
+	c := &graph.ActionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: filter}
+	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
+		func(ctx context.Context, p storage.Page) ([]*platen.Action, storage.PageInfo, error) {
+			return r.DB.Actions(ctx, within, filter, p)
+		},
+		func(a *platen.Action) (*graph.Action, string) {
+			return toAction(a), storage.Cursor(a.CreatedAt, a.ID)
+		},
+		func(cursor string, a *graph.Action) *graph.ActionEdge {
+			return &graph.ActionEdge{Cursor: cursor, Node: a}
+		})
+	return c, err
+}
+
+func isKind(id string, kinds []platen.Kind) bool {
+	for _, kind := range kinds {
+		if platen.KindOf(id) == kind {
+			return true
+		}
+	}
+	return false
+}
+
+func (r actionConnection) TotalCount(ctx context.Context, c *graph.ActionConnection) (int, error) {
+	return r.DB.CountActions(ctx, storage.Scope{AccountID: c.AccountID, TestOnly: c.TestOnly}, c.Filter)
+}
+
 func (r action) Integration(ctx context.Context, objs []*graph.Action) ([]graph.Integration, error) {
 	id := func(a *graph.Action) string { return a.Source.IntegrationID }
 	integrations, err := r.DB.IntegrationsByID(ctx, caller(ctx).AccountID, ids(objs, id))
 	return each(objs, err, func(a *graph.Action) graph.Integration {
 		if i := integrations[id(a)]; i != nil {
-			return toAWSS3Integration(i)
+			return toIntegration(i)
 		}
 		return nil
 	})
 }
 
 func (r action) Subject(ctx context.Context, objs []*graph.Action) ([]graph.ActionSubject, error) {
-	id := func(a *graph.Action) string { return a.Source.SubmissionID }
-	submissions, err := r.DB.SubmissionsByID(ctx, scope(ctx), ids(objs, id))
+	of := func(kind platen.Kind) func(*graph.Action) string {
+		return func(a *graph.Action) string {
+			if platen.KindOf(a.Source.SubjectID) == kind {
+				return a.Source.SubjectID
+			}
+			return ""
+		}
+	}
+	submissions, err := r.DB.SubmissionsByID(ctx, scope(ctx), ids(objs, of(platen.KindSubmission)))
+	if err != nil {
+		return nil, err
+	}
+	versions, err := r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids(objs, of(platen.KindTemplateVersion)))
 	return each(objs, err, func(a *graph.Action) graph.ActionSubject {
-		if s := submissions[id(a)]; s != nil {
+		if s := submissions[a.Source.SubjectID]; s != nil {
 			return toSubmission(s)
+		}
+		if v := versions[a.Source.SubjectID]; v != nil {
+			return toTemplateVersion(v)
 		}
 		return nil
 	})
+}
+
+// fromPresignedUpload reads an address that was signed for one PUT; nil stays nil.
+func fromPresignedUpload(input *graph.PresignedUploadInput) *platen.PresignedUpload {
+	if input == nil {
+		return nil
+	}
+	u := &platen.PresignedUpload{URL: input.URL}
+	for _, header := range input.Headers.Value() {
+		u.Headers = append(u.Headers, platen.Header{Name: header.Name, Value: header.Value})
+	}
+	return u
+}
+
+func (r mutation) RetryAction(ctx context.Context, id string, presigned *graph.PresignedUploadInput) (*graph.RetryActionPayload, error) {
+	a, err := r.Pipeline.RetryAction(ctx, scope(ctx), id, fromPresignedUpload(presigned))
+	shown, err := userErrors(err)
+	if err != nil || len(shown) > 0 {
+		return &graph.RetryActionPayload{UserErrors: shown}, err
+	}
+	return &graph.RetryActionPayload{Action: toAction(a), UserErrors: shown}, nil
+}
+
+func (r mutation) RetryFailedActions(ctx context.Context, integrationID string) (*graph.RetryFailedActionsPayload, error) {
+	count, err := r.Pipeline.RetryFailedActions(ctx, scope(ctx), integrationID)
+	shown, err := userErrors(err)
+	if err != nil || len(shown) > 0 {
+		return &graph.RetryFailedActionsPayload{UserErrors: shown}, err
+	}
+	return &graph.RetryFailedActionsPayload{Count: &count, UserErrors: shown}, nil
 }

@@ -34,8 +34,11 @@ func (r query) Node(ctx context.Context, id string) (graph.Node, error) {
 	case platen.KindAction:
 		return node(r.Action(ctx, id))
 	case platen.KindIntegration:
-		i, err := r.DB.Integration(ctx, accountID, id)
-		return node(found(i, err, toAWSS3Integration))
+		i, err := r.Integration(ctx, id)
+		if i == nil {
+			return nil, err
+		}
+		return i, err
 	}
 	return nil, nil
 }

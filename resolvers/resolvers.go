@@ -34,6 +34,7 @@ type (
 	subscription struct{ *Root }
 
 	action                struct{ *Root }
+	actionConnection      struct{ *Root }
 	apiTokenConnection    struct{ *Root }
 	integration           struct{ *Root }
 	integrationConnection struct{ *Root }
@@ -42,15 +43,17 @@ type (
 	template              struct{ *Root }
 	templateConnection    struct{ *Root }
 	templateVersion       struct{ *Root }
+	webhookIntegration    struct{ *Root }
 )
 
 var _ graph.ResolverRoot = (*Root)(nil)
 
 // The resolvers of each type that has any.
-func (r *Root) Query() graph.QueryResolver               { return query{r} }
-func (r *Root) Mutation() graph.MutationResolver         { return mutation{r} }
-func (r *Root) Subscription() graph.SubscriptionResolver { return subscription{r} }
-func (r *Root) Action() graph.ActionResolver             { return action{r} }
+func (r *Root) Query() graph.QueryResolver                       { return query{r} }
+func (r *Root) Mutation() graph.MutationResolver                 { return mutation{r} }
+func (r *Root) Subscription() graph.SubscriptionResolver         { return subscription{r} }
+func (r *Root) Action() graph.ActionResolver                     { return action{r} }
+func (r *Root) ActionConnection() graph.ActionConnectionResolver { return actionConnection{r} }
 func (r *Root) ApiTokenConnection() graph.ApiTokenConnectionResolver { //nolint:revive,staticcheck // gqlgen's name
 	return apiTokenConnection{r}
 }
@@ -65,6 +68,7 @@ func (r *Root) SubmissionConnection() graph.SubmissionConnectionResolver {
 func (r *Root) Template() graph.TemplateResolver                     { return template{r} }
 func (r *Root) TemplateConnection() graph.TemplateConnectionResolver { return templateConnection{r} }
 func (r *Root) TemplateVersion() graph.TemplateVersionResolver       { return templateVersion{r} }
+func (r *Root) WebhookIntegration() graph.WebhookIntegrationResolver { return webhookIntegration{r} }
 
 type tokenKey struct{}
 

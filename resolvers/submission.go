@@ -34,7 +34,8 @@ const maxWait = 60
 func (r mutation) CreateSubmission(ctx context.Context, input graph.CreateSubmissionInput) (*graph.CreateSubmissionPayload, error) {
 	token := caller(ctx)
 	request := pipeline.Request{TemplateID: given(input.TemplateID), Page: fromPage(input.Page.Value()),
-		Data: input.Data.Value(), Metadata: input.Metadata.Value(), Test: token.TestOnly()}
+		Data: input.Data.Value(), Metadata: input.Metadata.Value(), Test: token.TestOnly(),
+		PresignedUpload: fromPresignedUpload(input.PresignedUpload.Value())}
 	var errs platen.Errors
 	if test := input.Test.Value(); test != nil {
 		if token.TestOnly() && !*test {
@@ -205,12 +206,17 @@ func (r submission) Actions(ctx context.Context, objs []*graph.Submission, only 
 		if of == nil {
 			of = actions[s.ID]
 		}
-		shown := []*graph.Action{}
-		for _, a := range of {
-			if only == nil || a.Type == *only {
-				shown = append(shown, toAction(a))
-			}
-		}
-		return shown
+		return toActions(of, only)
 	})
+}
+
+// toActions translates actions of one type, or of all.
+func toActions(actions []*platen.Action, only *platen.ActionType) []*graph.Action {
+	shown := []*graph.Action{}
+	for _, a := range actions {
+		if only == nil || a.Type == *only {
+			shown = append(shown, toAction(a))
+		}
+	}
+	return shown
 }

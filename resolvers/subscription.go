@@ -19,7 +19,7 @@ func (r subscription) SubmissionUpdated(ctx context.Context, id string) (<-chan 
 		return nil, notFound("submission", id)
 	}
 	return events(ctx, updates, err, func(u *feed.Update) *graph.SubmissionEvent {
-		return &graph.SubmissionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Submission: toSubmission(u.Submission)}
+		return &graph.SubmissionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Submission: toSubmission(u.Subject.(*platen.Submission))}
 	})
 }
 
@@ -32,7 +32,7 @@ func (r subscription) ActionUpdated(ctx context.Context, id string) (<-chan *gra
 		return nil, notFound("action", id)
 	}
 	return events(ctx, updates, err, func(u *feed.Update) *graph.ActionEvent {
-		return &graph.ActionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Action: toAction(u.Action(id))}
+		return &graph.ActionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Action: toAction(u.Subject.Base().Action(id))}
 	})
 }
 

@@ -59,13 +59,18 @@ func (r query) Template(ctx context.Context, id string) (*graph.Template, error)
 
 // found translates what was read; what is not there is null.
 func found[D, G any](value *D, err error, to func(*D) *G) (*G, error) {
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return nil, nil
-	case err != nil:
+	if missing, err := absent(err); missing || err != nil {
 		return nil, err
 	}
 	return to(value), nil
+}
+
+// absent sorts the error of a read: that there is nothing is none.
+func absent(err error) (bool, error) {
+	if errors.Is(err, storage.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 func (r query) Templates(ctx context.Context, first *int, after *string, last *int, before *string) (*graph.TemplateConnection, error) {
@@ -105,4 +110,9 @@ func (r template) LatestVersion(ctx context.Context, objs []*graph.Template) ([]
 func (r templateVersion) Template(ctx context.Context, v *graph.TemplateVersion) (*graph.Template, error) {
 	t, err := r.DB.Template(ctx, v.Source.AccountID, v.Source.TemplateID)
 	return found(t, err, toTemplate)
+}
+
+func (r templateVersion) Actions(ctx context.Context, objs []*graph.TemplateVersion, only *platen.ActionType) ([][]*graph.Action, error) {
+	actions, err := r.DB.ActionsOf(ctx, caller(ctx).AccountID, ids(objs, func(v *graph.TemplateVersion) string { return v.ID }))
+	return each(objs, err, func(v *graph.TemplateVersion) []*graph.Action { return toActions(actions[v.ID], only) })
 }

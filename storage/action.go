@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -14,118 +15,235 @@ import (
 )
 
 type actionRow struct {
-	AccountID     string         `db:"account_id"`
-	ID            string         `db:"id"`
-	Type          string         `db:"type"`
-	State         string         `db:"state"`
-	IntegrationID sql.NullString `db:"integration_id"`
-	SubmissionID  string         `db:"submission_id"`
-	Test          bool           `db:"test"`
-	Destination   string         `db:"destination"`
-	Attempts      int            `db:"attempts"`
-	NextAttemptAt *time.Time     `db:"next_attempt_at"`
-	Receipt       []byte         `db:"receipt"`
-	Failure       []byte         `db:"failure"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
-	Revision      int            `db:"revision"`
+	AccountID       string         `db:"account_id"`
+	ID              string         `db:"id"`
+	Type            string         `db:"type"`
+	State           string         `db:"state"`
+	IntegrationID   sql.NullString `db:"integration_id"`
+	SubjectID       string         `db:"subject_id"`
+	Test            bool           `db:"test"`
+	Destination     string         `db:"destination"`
+	Attempts        int            `db:"attempts"`
+	NextAttemptAt   *time.Time     `db:"next_attempt_at"`
+	Receipt         []byte         `db:"receipt"`
+	Failure         []byte         `db:"failure"`
+	CreatedAt       time.Time      `db:"created_at"`
+	UpdatedAt       time.Time      `db:"updated_at"`
+	Revision        int            `db:"revision"`
+	AfterUploads    bool           `db:"after_uploads"`
+	TriedSince      time.Time      `db:"tried_since"`
+	TriedBefore     int            `db:"tried_before"`
+	AttemptedAt     *time.Time     `db:"attempted_at"`
+	PresignedUpload []byte         `db:"presigned_upload"`
 }
 
-const actionColumns = `account_id, id, type, state, integration_id, submission_id, test, destination, attempts,
-	next_attempt_at, receipt, failure, created_at, updated_at, revision`
+const actionColumns = `account_id, id, type, state, integration_id, subject_id, test, destination, attempts, next_attempt_at, receipt,
+	failure, created_at, updated_at, revision, after_uploads, tried_since, tried_before, attempted_at, presigned_upload`
 
 func (r *actionRow) action() (*platen.Action, error) {
 	a := &platen.Action{AccountID: r.AccountID, ID: r.ID, Type: platen.ActionType(r.Type), State: platen.ActionState(r.State),
-		IntegrationID: r.IntegrationID.String, SubmissionID: r.SubmissionID, Test: r.Test, Destination: r.Destination,
-		Attempts: r.Attempts, NextAttemptAt: r.NextAttemptAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: r.Revision}
+		IntegrationID: r.IntegrationID.String, SubjectID: r.SubjectID, Test: r.Test, Destination: r.Destination,
+		Attempts: r.Attempts, NextAttemptAt: r.NextAttemptAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: r.Revision,
+		AfterUploads: r.AfterUploads, TriedSince: r.TriedSince, TriedBefore: r.TriedBefore, AttemptedAt: r.AttemptedAt, PresignedUpload: r.PresignedUpload}
 	if r.Receipt != nil {
-		a.Receipt = new(platen.UploadReceipt)
-		if err := json.Unmarshal(r.Receipt, a.Receipt); err != nil {
+		var receipt any
+		if a.Type == platen.ActionWebhook {
+			a.Webhook = new(platen.WebhookReceipt)
+			receipt = a.Webhook
+		} else {
+			a.Upload = new(platen.UploadReceipt)
+			receipt = a.Upload
+		}
+		if err := json.Unmarshal(r.Receipt, receipt); err != nil {
 			return nil, fmt.Errorf("receipt of %s: %w", r.ID, err)
 		}
 	}
-	if r.Failure != nil {
-		a.Failure = new(platen.Failure)
-		if err := json.Unmarshal(r.Failure, a.Failure); err != nil {
-			return nil, fmt.Errorf("failure of %s: %w", r.ID, err)
-		}
+	return a, failureFrom(r.Failure, &a.Failure)
+}
+
+// addActions inserts new, pending actions of a subject.
+func (t *Tx) addActions(ctx context.Context, subject platen.Subject, actions []*platen.Action) error {
+	record := subject.Base()
+	submission, version := sql.NullString{}, sql.NullString{}
+	switch subject.(type) {
+	case *platen.Submission:
+		submission = nullString(record.ID)
+	case *platen.TemplateVersion:
+		version = nullString(record.ID)
 	}
-	return a, nil
+	for _, a := range actions {
+		a.AccountID, a.SubjectID, a.Test = record.AccountID, record.ID, record.Test
+		a.State, a.Revision = platen.ActionPending, 1
+		if err := t.tx.GetContext(ctx, &a.CreatedAt, `insert into actions (account_id, id, type, state, integration_id, submission_id,
+				template_version_id, test, after_uploads, presigned_upload, destination)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning created_at`, a.AccountID, a.ID, a.Type, a.State,
+			nullString(a.IntegrationID), submission, version, a.Test, a.AfterUploads, a.PresignedUpload, a.Destination); err != nil {
+			return err
+		}
+		a.UpdatedAt, a.TriedSince = a.CreatedAt, a.CreatedAt
+	}
+	record.Actions, record.PendingActions = actions, len(actions)
+	return nil
 }
 
-// createAction inserts a new, pending action.
-func (t *Tx) createAction(ctx context.Context, a *platen.Action) error {
-	a.State, a.Revision = platen.ActionPending, 1
-	err := t.tx.GetContext(ctx, &a.CreatedAt, `insert into actions (account_id, id, type, state, integration_id, submission_id, test)
-		values ($1, $2, $3, $4, $5, $6, $7) returning created_at`,
-		a.AccountID, a.ID, a.Type, a.State, nullString(a.IntegrationID), a.SubmissionID, a.Test)
-	a.UpdatedAt = a.CreatedAt
-	return err
-}
-
-// UpdateAction writes the outcome of an attempt, with the event that shows it. s is
-// the action's submission, locked, and a one of its actions.
-func (t *Tx) UpdateAction(ctx context.Context, s *platen.Submission, a *platen.Action) error {
+// UpdateAction writes a changed action, with the event that shows it. The subject is
+// the action's, locked, and a one of its actions.
+func (t *Tx) UpdateAction(ctx context.Context, subject platen.Subject, a *platen.Action) error {
 	failure, err := failureJSON(a.Failure)
 	if err != nil {
 		return err
 	}
 	var receipt any
-	if a.Receipt != nil {
-		if receipt, err = json.Marshal(a.Receipt); err != nil {
-			return err
-		}
+	switch {
+	case a.Upload != nil:
+		receipt, err = json.Marshal(a.Upload)
+	case a.Webhook != nil:
+		receipt, err = json.Marshal(a.Webhook)
+	}
+	if err != nil {
+		return err
 	}
 	a.Revision++
 	if err := t.tx.GetContext(ctx, &a.UpdatedAt, `update actions set state = $3, destination = $4, attempts = $5, next_attempt_at = $6,
-			receipt = $7, failure = $8, updated_at = clock_timestamp(), revision = $9
+			receipt = $7, failure = $8, updated_at = clock_timestamp(), revision = $9, after_uploads = $10, tried_since = $11,
+			attempted_at = $12, presigned_upload = $13, tried_before = $14
 		where account_id = $1 and id = $2 returning updated_at`,
-		a.AccountID, a.ID, a.State, a.Destination, a.Attempts, a.NextAttemptAt, receipt, failure, a.Revision); err != nil {
+		a.AccountID, a.ID, a.State, a.Destination, a.Attempts, a.NextAttemptAt, receipt, failure, a.Revision, a.AfterUploads,
+		a.TriedSince, a.AttemptedAt, a.PresignedUpload, a.TriedBefore); err != nil {
 		return notFound(err)
 	}
-	s.Changes++
-	s.PendingActions = 0
-	for _, action := range s.Actions {
+	record := subject.Base()
+	record.Changes++
+	record.PendingActions = 0
+	for _, action := range record.Actions {
 		if !action.Final() {
-			s.PendingActions++
+			record.PendingActions++
 		}
 	}
-	if _, err := t.tx.ExecContext(ctx, `update submissions set pending_actions = $3, changes = $4 where account_id = $1 and id = $2`,
-		s.AccountID, s.ID, s.PendingActions, s.Changes); err != nil {
+	table := "submissions"
+	if _, version := subject.(*platen.TemplateVersion); version {
+		table = "template_versions"
+	}
+	if _, err := t.tx.ExecContext(ctx, `update `+table+` set pending_actions = $3, changes = $4 where account_id = $1 and id = $2`,
+		record.AccountID, record.ID, record.PendingActions, record.Changes); err != nil {
 		return err
 	}
-	return t.recordChange(ctx, s, a.ID)
+	return t.recordChange(ctx, subject, a.ID)
 }
+
+// visibleAction is the condition of a test token: template versions are neither test
+// nor live, and everybody's (R1.2).
+const visibleAction = `(test or template_version_id is not null)`
 
 // Action reads one action in a scope.
 func (d *DB) Action(ctx context.Context, scope Scope, id string) (*platen.Action, error) {
 	var row actionRow
 	if err := d.db.GetContext(ctx, &row, `select `+actionColumns+` from actions
-		where account_id = $1 and id = $2 and (test or not $3)`, scope.AccountID, id, scope.TestOnly); err != nil {
+		where account_id = $1 and id = $2 and (`+visibleAction+` or not $3)`, scope.AccountID, id, scope.TestOnly); err != nil {
 		return nil, notFound(err)
 	}
 	return row.action()
 }
 
-// ActionsOf reads the actions of these submissions, in the order in which they were
-// made, by submission.
-func (d *DB) ActionsOf(ctx context.Context, accountID string, submissionIDs []string) (map[string][]*platen.Action, error) {
-	return actionsOf(ctx, d.db, accountID, submissionIDs)
+// whereActions are the conditions of a list of actions with their arguments.
+func whereActions(scope Scope, f platen.ActionFilter) (string, []any) {
+	var b strings.Builder
+	b.WriteString(` where account_id = $1`)
+	args := []any{scope.AccountID}
+	add := func(condition string, value any) {
+		args = append(args, value)
+		fmt.Fprintf(&b, " and "+condition, len(args))
+	}
+	if scope.TestOnly {
+		b.WriteString(` and ` + visibleAction)
+	}
+	if len(f.Types) > 0 {
+		add("type = any($%d)", pq.Array(f.Types))
+	}
+	if len(f.States) > 0 {
+		add("state = any($%d)", pq.Array(f.States))
+	}
+	if f.IntegrationID != "" {
+		add("integration_id = $%d", f.IntegrationID)
+	}
+	if f.SubjectID != "" {
+		add("subject_id = $%d", f.SubjectID)
+	}
+	if f.Test != nil {
+		add("template_version_id is null and test = $%d", *f.Test)
+	}
+	return b.String(), args
 }
 
-func actionsOf(ctx context.Context, q sqlx.QueryerContext, accountID string, submissionIDs []string) (map[string][]*platen.Action, error) {
+// Actions reads a part of a scope's actions, newest first.
+func (d *DB) Actions(ctx context.Context, scope Scope, filter platen.ActionFilter, page Page) ([]*platen.Action, PageInfo, error) {
+	where, args := whereActions(scope, filter)
+	tail, args, err := page.clause(args)
+	if err != nil {
+		return nil, PageInfo{}, err
+	}
+	var rows []*actionRow
+	if err := d.db.SelectContext(ctx, &rows, `select `+actionColumns+` from actions`+where+tail, args...); err != nil {
+		return nil, PageInfo{}, err
+	}
+	rows, info := trim(page, rows)
+	actions := make([]*platen.Action, len(rows))
+	for i, row := range rows {
+		if actions[i], err = row.action(); err != nil {
+			return nil, info, err
+		}
+	}
+	return actions, info, nil
+}
+
+// CountActions counts a scope's actions, up to CountLimit.
+func (d *DB) CountActions(ctx context.Context, scope Scope, filter platen.ActionFilter) (int, error) {
+	where, args := whereActions(scope, filter)
+	return d.count(ctx, `select 1 from actions`+where, args...)
+}
+
+// ActionRef names an action and what it is an action of.
+type ActionRef struct {
+	ID        string `db:"id"`
+	SubjectID string `db:"subject_id"`
+}
+
+// ActionsOfIntegration names at most limit actions of an integration in a state, in
+// the order of their ids, after the id after.
+func (d *DB) ActionsOfIntegration(ctx context.Context, scope Scope, integrationID string, state platen.ActionState, after string, limit int) (refs []ActionRef, err error) {
+	err = d.db.SelectContext(ctx, &refs, `select id, subject_id from actions
+		where account_id = $1 and integration_id = $2 and state = $3 and state <> 'PROCESSED' and id > $4 and (`+visibleAction+` or not $5)
+		order by id limit $6`, scope.AccountID, integrationID, state, after, scope.TestOnly, limit)
+	return refs, err
+}
+
+// ActionsOf reads the actions of these subjects, in the order in which they were
+// made, by subject.
+func (d *DB) ActionsOf(ctx context.Context, accountID string, subjectIDs []string) (map[string][]*platen.Action, error) {
+	return actionsOf(ctx, d.db, accountID, subjectIDs)
+}
+
+func actionsOf(ctx context.Context, q sqlx.QueryerContext, accountID string, subjectIDs []string) (map[string][]*platen.Action, error) {
 	var rows []*actionRow
 	if err := sqlx.SelectContext(ctx, q, &rows, `select `+actionColumns+` from actions
-		where account_id = $1 and submission_id = any($2) order by created_at, id`, accountID, pq.Array(submissionIDs)); err != nil {
+		where account_id = $1 and subject_id = any($2) order by created_at, id`, accountID, pq.Array(subjectIDs)); err != nil {
 		return nil, err
 	}
-	actions := make(map[string][]*platen.Action, len(submissionIDs))
+	actions := make(map[string][]*platen.Action, len(subjectIDs))
 	for _, row := range rows {
 		action, err := row.action()
 		if err != nil {
 			return nil, err
 		}
-		actions[row.SubmissionID] = append(actions[row.SubmissionID], action)
+		actions[row.SubjectID] = append(actions[row.SubjectID], action)
 	}
 	return actions, nil
+}
+
+// ReleaseAction lets a webhook that waited for uploads be sent from now on. That is
+// nothing a subscriber can see, so there is no event of it.
+func (t *Tx) ReleaseAction(ctx context.Context, a *platen.Action) error {
+	_, err := t.tx.ExecContext(ctx, `update actions set after_uploads = $3, tried_since = $4 where account_id = $1 and id = $2`,
+		a.AccountID, a.ID, a.AfterUploads, a.TriedSince)
+	return err
 }

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -12,18 +11,6 @@ import (
 // EventChannel is the channel on which nodes nudge one another after a commit that
 // wrote events. A nudge says only: look.
 const EventChannel = "platen_events"
-
-// recordChange writes the event of a change: the document, with its actions, as
-// the change left it.
-func (t *Tx) recordChange(ctx context.Context, s *platen.Submission, actionID string) error {
-	body, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	_, err = t.tx.ExecContext(ctx, `insert into events (account_id, document_id, action_id, test, body) values ($1, $2, $3, $4, $5)`,
-		s.AccountID, s.ID, nullString(actionID), s.Test, body)
-	return err
-}
 
 // Nudge tells every node that there are new events. It is sent after the commit:
 // inside the transaction it would take a lock that holds up all other commits.
@@ -45,29 +32,29 @@ func (d *DB) EventHorizon(ctx context.Context) (platen.Cursor, error) {
 // no reader's position can pass an event it has not seen.
 func (d *DB) EventsAfter(ctx context.Context, after platen.Cursor, limit int) ([]*platen.Event, error) {
 	var rows []struct {
-		AccountID  string    `db:"account_id"`
-		ID         int64     `db:"id"`
-		XID        uint64    `db:"xid"`
-		DocumentID string    `db:"document_id"`
-		ActionID   string    `db:"action_id"`
-		Test       bool      `db:"test"`
-		Body       []byte    `db:"body"`
-		At         time.Time `db:"at"`
+		AccountID string    `db:"account_id"`
+		ID        int64     `db:"id"`
+		XID       uint64    `db:"xid"`
+		SubjectID string    `db:"subject_id"`
+		ActionID  string    `db:"action_id"`
+		Test      bool      `db:"test"`
+		Body      []byte    `db:"body"`
+		At        time.Time `db:"at"`
 	}
 	// The order names events.xid: the output column is text, and text puts 10 before 9.
-	if err := d.db.SelectContext(ctx, &rows, `select account_id, id, xid::text as xid, document_id, coalesce(action_id, '') as action_id, test, body, at
+	if err := d.db.SelectContext(ctx, &rows, `select account_id, id, xid::text as xid, subject_id, coalesce(action_id, '') as action_id, test, body, at
 		from events where (xid, id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
 		order by events.xid, events.id limit $3`, fmt.Sprint(after.XID), after.ID, limit); err != nil {
 		return nil, err
 	}
 	events := make([]*platen.Event, len(rows))
 	for i, row := range rows {
-		event := &platen.Event{Cursor: platen.Cursor{XID: row.XID, ID: row.ID}, AccountID: row.AccountID, DocumentID: row.DocumentID,
-			ActionID: row.ActionID, Test: row.Test, At: row.At, Submission: new(platen.Submission)}
-		if err := json.Unmarshal(row.Body, event.Submission); err != nil {
+		subject, err := subjectFrom(row.SubjectID, row.Body)
+		if err != nil {
 			return nil, fmt.Errorf("body of event %d: %w", row.ID, err)
 		}
-		events[i] = event
+		events[i] = &platen.Event{Cursor: platen.Cursor{XID: row.XID, ID: row.ID}, AccountID: row.AccountID, SubjectID: row.SubjectID,
+			ActionID: row.ActionID, Test: row.Test, At: row.At, Subject: subject}
 	}
 	return events, nil
 }

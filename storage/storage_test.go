@@ -17,23 +17,23 @@ import (
 func TestMain(m *testing.M) { os.Exit(storagetest.Main(m)) }
 
 // integration makes an enabled integration for these documents.
-func integration(t *testing.T, db *storage.DB, accountID string, applies platen.AppliesTo) *platen.AWSS3Integration {
+func integration(t *testing.T, db *storage.DB, accountID string, applies platen.AppliesTo) *platen.Integration {
 	t.Helper()
-	i := &platen.AWSS3Integration{AccountID: accountID, ID: platen.NewID(platen.KindIntegration), Name: "Archive", Enabled: true,
-		AppliesTo: applies, AccessKeyID: "AK", Secret: []byte{1}, Region: "eu-west-3", Bucket: "archive", SubmissionPath: platen.DefaultSubmissionPath}
-	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateAWSS3Integration(t.Context(), i) }); err != nil {
+	i := &platen.Integration{AccountID: accountID, ID: platen.NewID(platen.KindIntegration), Name: "Archive", Enabled: true,
+		AppliesTo: applies, Secret: []byte{1}, S3: &platen.S3Settings{Region: "eu-west-3", Bucket: "archive", SubmissionPath: platen.DefaultSubmissionPath}}
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateIntegration(t.Context(), i) }); err != nil {
 		t.Fatal(err)
 	}
 	return i
 }
 
 // process brings a submission to PROCESSED with one pending action.
-func process(t *testing.T, db *storage.DB, s *platen.Submission, i *platen.AWSS3Integration) *platen.Action {
+func process(t *testing.T, db *storage.DB, s *platen.Submission, i *platen.Integration) *platen.Action {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	ms := 7
-	action := &platen.Action{AccountID: s.AccountID, ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload,
-		IntegrationID: i.ID, SubmissionID: s.ID, Test: s.Test}
+	action := &platen.Action{ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload,
+		IntegrationID: i.ID}
 	err := db.InTx(t.Context(), func(tx *storage.Tx) error {
 		locked, err := tx.LockSubmission(t.Context(), s.AccountID, s.ID)
 		if err != nil {
@@ -74,7 +74,7 @@ func TestR1_3AnotherAccountSeesNothing(t *testing.T) {
 			return err
 		},
 		"snapshot": func(a string) error {
-			_, _, err := db.SubmissionSnapshot(t.Context(), storage.Scope{AccountID: a}, s.ID)
+			_, _, err := db.SubjectSnapshot(t.Context(), storage.Scope{AccountID: a}, s.ID)
 			return err
 		},
 		"action": func(a string) error {
@@ -221,7 +221,7 @@ func TestWhatASubmissionIsMadeOfIsKeptAsItWasSent(t *testing.T) {
 	t.Parallel()
 	db := storagetest.New(t)
 	account, _, _ := storagetest.Account(t, db)
-	s := &platen.Submission{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission), Metadata: []byte(`{"b":1.10,"a":[1e2]}`),
+	s := &platen.Submission{Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Metadata: []byte(`{"b":1.10,"a":[1e2]}`),
 		Data:    []byte(`{"price":10.00,"big":12345678901234567890}`),
 		Content: &platen.TemplateContent{HTML: "<p>", CSS: "p{}", HeaderHTML: "h", FooterHTML: "f", Page: platen.DefaultPageSettings()}}
 	s.Content.Page.Scale = 1.5
@@ -259,7 +259,7 @@ func TestR6_1ProcessedAndItsActionsAreOneEvent(t *testing.T) {
 			return err
 		}
 		a := locked.Actions[0]
-		a.State, a.Attempts, a.Receipt = platen.ActionProcessed, 1, &platen.UploadReceipt{Bucket: "archive", Key: "k", ETag: `"e"`}
+		a.State, a.Attempts, a.Upload = platen.ActionProcessed, 1, &platen.UploadReceipt{Bucket: "archive", Key: "k", ETag: `"e"`}
 		return tx.UpdateAction(t.Context(), locked, a)
 	}); err != nil {
 		t.Fatal(err)
@@ -276,11 +276,11 @@ func TestR6_1ProcessedAndItsActionsAreOneEvent(t *testing.T) {
 		if e.AccountID != account.ID {
 			continue
 		}
-		line := string(e.Submission.State)
-		for _, a := range e.Submission.Actions {
+		line := string(e.Subject.(*platen.Submission).State)
+		for _, a := range e.Subject.(*platen.Submission).Actions {
 			line += " " + string(a.State)
 		}
-		trace = append(trace, fmt.Sprintf("%s final=%v action=%v", line, e.Submission.Final(), e.ActionID == action.ID))
+		trace = append(trace, fmt.Sprintf("%s final=%v action=%v", line, e.Subject.(*platen.Submission).Final(), e.ActionID == action.ID))
 	}
 	want := []string{"PENDING final=false action=false", "PROCESSED PENDING final=false action=false", "PROCESSED PROCESSED final=true action=true"}
 	if !slices.Equal(trace, want) {
@@ -340,17 +340,17 @@ func TestEventsAreReadInCommitOrderAndNoneIsMissed(t *testing.T) {
 		}
 		for _, e := range events {
 			position = e.Cursor
-			if e.DocumentID != shared.ID {
+			if e.SubjectID != shared.ID {
 				continue
 			}
 			if seen[e.Cursor.ID] {
 				t.Fatalf("event %d came twice", e.Cursor.ID)
 			}
 			seen[e.Cursor.ID] = true
-			if e.Submission.Changes != last+1 {
-				t.Fatalf("change %d came after change %d", e.Submission.Changes, last)
+			if e.Subject.(*platen.Submission).Changes != last+1 {
+				t.Fatalf("change %d came after change %d", e.Subject.(*platen.Submission).Changes, last)
 			}
-			last = e.Submission.Changes
+			last = e.Subject.(*platen.Submission).Changes
 		}
 		if len(events) > 0 {
 			continue

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"platen"
@@ -43,23 +42,18 @@ const submissionColumns = `account_id, id, state, test, template_id, template_ve
 
 func (r *submissionRow) submission() (*platen.Submission, error) {
 	s := &platen.Submission{
-		AccountID: r.AccountID, ID: r.ID, State: platen.DocumentState(r.State), Test: r.Test,
+		Record:     platen.Record{AccountID: r.AccountID, ID: r.ID, Test: r.Test, PendingActions: r.PendingActions, Changes: r.Changes},
+		State:      platen.DocumentState(r.State),
 		TemplateID: r.TemplateID.String, TemplateVersionID: r.TemplateVersionID.String,
 		TemplateVersionNumber: int(r.TemplateVersionNumber.Int32), TemplateName: r.TemplateName.String,
 		Metadata: r.Metadata, CreatedAt: r.CreatedAt, ProcessedAt: r.ProcessedAt, ProcessingTimeMS: r.ProcessingTimeMS,
-		PendingActions: r.PendingActions, Revision: r.Revision, Changes: r.Changes,
+		Revision: r.Revision,
 	}
 	if r.BlobKey.Valid {
 		s.File = &platen.DocumentFile{ContentType: r.ContentType.String, ByteSize: r.ByteSize.Int64,
 			PageCount: int(r.PageCount.Int32), SHA256: r.SHA256.String, BlobKey: r.BlobKey.String}
 	}
-	if r.Failure != nil {
-		s.Failure = new(platen.Failure)
-		if err := json.Unmarshal(r.Failure, s.Failure); err != nil {
-			return nil, fmt.Errorf("failure of %s: %w", r.ID, err)
-		}
-	}
-	return s, nil
+	return s, failureFrom(r.Failure, &s.Failure)
 }
 
 func nullString(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
@@ -86,9 +80,9 @@ func (t *Tx) CreateSubmission(ctx context.Context, s *platen.Submission) error {
 	if s.TemplateID == "" {
 		own = *s.Content
 	}
-	if _, err := t.tx.ExecContext(ctx, `insert into submission_inputs (account_id, submission_id, html, css, header_html, footer_html, page, data)
-		values ($1, $2, $3, $4, $5, $6, $7, $8)`, s.AccountID, s.ID, nullString(own.HTML), nullString(own.CSS),
-		nullString(own.HeaderHTML), nullString(own.FooterHTML), page, nullJSON(s.Data)); err != nil {
+	if _, err := t.tx.ExecContext(ctx, `insert into submission_inputs (account_id, submission_id, html, css, header_html, footer_html, page, data, presigned_upload)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, s.AccountID, s.ID, nullString(own.HTML), nullString(own.CSS),
+		nullString(own.HeaderHTML), nullString(own.FooterHTML), page, nullJSON(s.Data), s.PresignedUpload); err != nil {
 		return err
 	}
 	return t.recordChange(ctx, s, "")
@@ -99,35 +93,6 @@ func nullJSON(value json.RawMessage) any {
 		return nil
 	}
 	return []byte(value)
-}
-
-// LockSubmission reads a submission with its actions and locks it, so that changes
-// of one document, and of its actions, happen one after the other. It has to come
-// before anything that the transaction writes: see lockDocument.
-func (t *Tx) LockSubmission(ctx context.Context, accountID, id string) (*platen.Submission, error) {
-	if err := t.lockDocument(ctx, id); err != nil {
-		return nil, err
-	}
-	var row submissionRow
-	if err := t.tx.GetContext(ctx, &row, `select `+submissionColumns+` from submissions where account_id = $1 and id = $2 for update`, accountID, id); err != nil {
-		return nil, notFound(err)
-	}
-	s, err := row.submission()
-	if err != nil {
-		return nil, err
-	}
-	return s, withActions(ctx, t.tx, s)
-}
-
-// lockDocument makes the transactions that change a document wait for one another
-// without numbering them. The history is read in the order of transaction numbers,
-// and PostgreSQL numbers a transaction when it first writes. A row lock is too late
-// for that: a transaction that waits for one can have its number before it gets it
-// (heap_lock_tuple follows the update chain under the waiter's own number), and then
-// the document's changes would be told in another order than they happened.
-func (t *Tx) lockDocument(ctx context.Context, id string) error {
-	_, err := t.tx.ExecContext(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, id)
-	return err
 }
 
 // FinishSubmission gives a locked submission its final state: PROCESSED with a file
@@ -144,7 +109,9 @@ func (t *Tx) FinishSubmission(ctx context.Context, s *platen.Submission, actions
 	}
 	s.Revision++
 	s.Changes++
-	s.PendingActions = len(actions)
+	if err := t.addActions(ctx, s, actions); err != nil {
+		return err
+	}
 	if _, err := t.tx.ExecContext(ctx, `update submissions set state = $3, content_type = $4, byte_size = $5, page_count = $6, sha256 = $7,
 			blob_key = $8, failure = $9, processed_at = $10, processing_time_ms = $11, pending_actions = $12, revision = $13, changes = $14
 		where account_id = $1 and id = $2`, s.AccountID, s.ID, s.State, nullString(file.ContentType),
@@ -152,12 +119,6 @@ func (t *Tx) FinishSubmission(ctx context.Context, s *platen.Submission, actions
 		nullString(file.BlobKey), failure, s.ProcessedAt, s.ProcessingTimeMS, s.PendingActions, s.Revision, s.Changes); err != nil {
 		return err
 	}
-	for _, action := range actions {
-		if err := t.createAction(ctx, action); err != nil {
-			return err
-		}
-	}
-	s.Actions = actions
 	return t.recordChange(ctx, s, "")
 }
 
@@ -167,6 +128,25 @@ func failureJSON(f *platen.Failure) (any, error) {
 	}
 	text, err := json.Marshal(f)
 	return text, err
+}
+
+// failureFrom reads what failureJSON wrote; nothing leaves into nil.
+func failureFrom(text []byte, into **platen.Failure) error {
+	if text == nil {
+		return nil
+	}
+	*into = new(platen.Failure)
+	if err := json.Unmarshal(text, *into); err != nil {
+		return fmt.Errorf("a failure in the database: %w", err)
+	}
+	return nil
+}
+
+// PresignedUpload reads where a submission's file goes besides the integrations; nil:
+// nowhere.
+func (t *Tx) PresignedUpload(ctx context.Context, s *platen.Submission) error {
+	return notFound(t.tx.GetContext(ctx, &s.PresignedUpload, `select presigned_upload from submission_inputs
+		where account_id = $1 and submission_id = $2`, s.AccountID, s.ID))
 }
 
 // Submission reads one submission in a scope.
@@ -190,31 +170,6 @@ func (d *DB) SubmissionsByID(ctx context.Context, scope Scope, ids []string) (ma
 		submissions[row.ID] = s
 	}
 	return submissions, nil
-}
-
-// SubmissionSnapshot reads a submission with its actions as they are at one moment,
-// and the position in the history from which on every event is later than it, or
-// of a transaction that was open then.
-func (d *DB) SubmissionSnapshot(ctx context.Context, scope Scope, id string) (*platen.Submission, platen.Cursor, error) {
-	var s *platen.Submission
-	var horizon platen.Cursor
-	tx, err := d.db.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
-	if err != nil {
-		return nil, horizon, err
-	}
-	defer tx.Rollback() //nolint:errcheck // it only reads
-	var row struct {
-		submissionRow
-		XID uint64 `db:"xid"`
-	}
-	if err := tx.GetContext(ctx, &row, `select `+submissionColumns+`, pg_snapshot_xmin(pg_current_snapshot())::text as xid from submissions
-		where account_id = $1 and id = $2 and (test or not $3)`, scope.AccountID, id, scope.TestOnly); err != nil {
-		return nil, horizon, notFound(err)
-	}
-	if s, err = row.submission(); err != nil {
-		return nil, horizon, err
-	}
-	return s, platen.Cursor{XID: row.XID}, withActions(ctx, tx, s)
 }
 
 // SubmissionContent reads what a submission is made of: of a template, the
@@ -278,14 +233,4 @@ func onlyTest(scope Scope) string {
 // CountSubmissions counts a scope's submissions, up to CountLimit.
 func (d *DB) CountSubmissions(ctx context.Context, scope Scope) (int, error) {
 	return d.count(ctx, `select 1 from submissions where account_id = $1`+onlyTest(scope), scope.AccountID)
-}
-
-// withActions reads the actions of a submission.
-func withActions(ctx context.Context, q sqlx.QueryerContext, s *platen.Submission) error {
-	actions, err := actionsOf(ctx, q, s.AccountID, []string{s.ID})
-	s.Actions = actions[s.ID]
-	if s.Actions == nil {
-		s.Actions = []*platen.Action{}
-	}
-	return err
 }

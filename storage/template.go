@@ -34,21 +34,25 @@ func (r *templateRow) template() (*platen.Template, error) {
 }
 
 type templateVersionRow struct {
-	AccountID    string    `db:"account_id"`
-	ID           string    `db:"id"`
-	TemplateID   string    `db:"template_id"`
-	TemplateName string    `db:"template_name"`
-	Number       int       `db:"number"`
-	Content      []byte    `db:"content"`
-	PublishedAt  time.Time `db:"published_at"`
+	AccountID      string    `db:"account_id"`
+	ID             string    `db:"id"`
+	TemplateID     string    `db:"template_id"`
+	TemplateName   string    `db:"template_name"`
+	Number         int       `db:"number"`
+	Content        []byte    `db:"content"`
+	PublishedAt    time.Time `db:"published_at"`
+	PendingActions int       `db:"pending_actions"`
+	Changes        int       `db:"changes"`
 }
 
-const templateVersions = `select v.account_id, v.id, v.template_id, t.name as template_name, v.number, v.content, v.published_at
+const templateVersions = `select v.account_id, v.id, v.template_id, t.name as template_name, v.number, v.content, v.published_at,
+		v.pending_actions, v.changes
 	from template_versions v join templates t on t.account_id = v.account_id and t.id = v.template_id`
 
 func (r *templateVersionRow) templateVersion() (*platen.TemplateVersion, error) {
-	v := &platen.TemplateVersion{AccountID: r.AccountID, ID: r.ID, TemplateID: r.TemplateID,
-		TemplateName: r.TemplateName, Number: r.Number, PublishedAt: r.PublishedAt}
+	v := &platen.TemplateVersion{
+		Record:     platen.Record{AccountID: r.AccountID, ID: r.ID, PendingActions: r.PendingActions, Changes: r.Changes},
+		TemplateID: r.TemplateID, TemplateName: r.TemplateName, Number: r.Number, PublishedAt: r.PublishedAt}
 	if err := json.Unmarshal(r.Content, &v.Content); err != nil {
 		return nil, fmt.Errorf("content of %s: %w", r.ID, err)
 	}
@@ -89,6 +93,23 @@ func (t *Tx) PublishTemplate(ctx context.Context, accountID, templateID string) 
 		return nil, err
 	}
 	return row.templateVersion()
+}
+
+// AddVersionActions gives a version that this transaction has just published the
+// actions that follow, with the event that shows them.
+func (t *Tx) AddVersionActions(ctx context.Context, v *platen.TemplateVersion, actions []*platen.Action) error {
+	if len(actions) == 0 {
+		return nil
+	}
+	if err := t.addActions(ctx, v, actions); err != nil {
+		return err
+	}
+	v.Changes++
+	if _, err := t.tx.ExecContext(ctx, `update template_versions set pending_actions = $3, changes = $4
+		where account_id = $1 and id = $2`, v.AccountID, v.ID, v.PendingActions, v.Changes); err != nil {
+		return err
+	}
+	return t.recordChange(ctx, v, "")
 }
 
 // Template reads one template of an account.

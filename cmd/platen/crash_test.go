@@ -101,7 +101,7 @@ func TestR9_2ADocumentWhoseCommitWentThroughUnheardIsKept(t *testing.T) {
 
 func TestR9_1NodesOfOneDatabaseAndBucketAreOnePlaten(t *testing.T) {
 	t.Parallel()
-	bucket := s3test.New(t)
+	bucket := s3test.New(t).Own()
 	bucket.CreateBucket("own-copies", "eu-west-3")
 	bucket.AddKey("AKOWN", "secret-of-AKOWN", s3test.FullAccess("own-copies"))
 	environ := []string{testKey, "DATABASE_URL=" + dsnIn(filepath.Join(shared.config.dataDir, "postgres"), newDatabase(t)),
@@ -144,7 +144,7 @@ func TestR9_1NodesOfOneDatabaseAndBucketAreOnePlaten(t *testing.T) {
 func TestAJobThatUsesUpItsAttemptsEndsItsDocument(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
-	s := &root.Submission{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission), Metadata: []byte("{}"),
+	s := &root.Submission{Record: root.Record{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission)}, Metadata: []byte("{}"),
 		Content: &root.TemplateContent{HTML: "<p>", Page: root.DefaultPageSettings()}}
 	// What it is made of is missing, so that no attempt can come to an outcome.
 	if err := shared.db.InTx(t.Context(), func(tx *storage.Tx) error {

@@ -347,7 +347,7 @@ func TestTheMainJob(t *testing.T) {
 	}
 	pdfTool(t, marked, "qpdf", "--check", "FILE")
 	files, err := filepath.Glob(filepath.Join(v.objects, "[^.]*")) // versitygw has a folder of its own, .sgwtmp
-	if err != nil || !slices.Equal(files, []string{filepath.Join(v.objects, "invoices")}) {
-		t.Errorf("the bucket holds %v, %v; want the live document alone", files, err)
+	if err != nil || !slices.Equal(files, []string{filepath.Join(v.objects, "invoices"), filepath.Join(v.objects, "templates")}) {
+		t.Errorf("the bucket holds %v, %v; want the live document and its template's version alone", files, err)
 	}
 }

@@ -42,8 +42,9 @@ const (
 	// poolSize bounds the connections to the database, of which a private PostgreSQL
 	// allows 100; listening takes a few more.
 	poolSize = 40
-	// deliveries is how many uploads run at a time: they wait for networks, not for cores.
-	deliveries = 32
+	// deliveries is how many uploads and webhooks run at a time: they wait for networks,
+	// not for cores. One integration takes a part of them only: see pipeline/lane.go.
+	deliveries = 64
 )
 
 // program is Platen as a value: open it, run it, close it. Tests run the real one.
@@ -200,9 +201,12 @@ func (p *program) openParts(ctx context.Context) (err error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine),
 		Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase}
+	// Nodes without workers deliver as well: they test integrations.
+	ways := delivery.Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})}
+	o.S3, o.Presigned, o.Webhooks = delivery.NewS3(ways), delivery.NewPresigned(ways), delivery.NewWebhooks(ways)
+	p.onClose(func() { o.S3.Close(); o.Presigned.Close(); o.Webhooks.Close() })
 	checks := map[string]func(context.Context) error{"database": p.db.Ping, "documents": blobs.Check}
 	if c.worker {
-		o.S3 = delivery.NewS3(delivery.S3Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})})
 		o.Renders, o.Deliveries = 2*cores, deliveries
 		if o.PDF, err = pdf.New(pdf.Options{Workers: max(2, cores), UID: unprivileged("platen-sandbox", 1), Log: log}); err != nil {
 			return err

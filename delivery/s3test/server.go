@@ -38,6 +38,7 @@ type Server struct {
 	faults   map[string][]Fault // by bucket, or bucket/key
 	gates    map[string][]chan struct{}
 	requests []Request
+	own      bool // see Own
 }
 
 type key struct {
@@ -106,7 +107,18 @@ func start(t testing.TB, listen func(*httptest.Server)) *Server {
 		close(s.closed)
 		s.http.CloseClientConnections()
 		s.http.Close()
+		if !s.own {
+			s.OnlyPuts(t)
+		}
 	})
+	return s
+}
+
+// Own says that the server holds no customer's bucket but the caller's own, which may
+// be read and listed as well. Of all others it is checked at the end of the test that
+// nothing but PutObject was asked of them, over the whole suite (R5.2).
+func (s *Server) Own() *Server {
+	s.own = true
 	return s
 }
 

@@ -22,7 +22,7 @@ import (
 // may do everything there, and a client that tries once.
 func setup(t *testing.T) (*Server, *s3.Client) {
 	t.Helper()
-	server := New(t)
+	server := New(t).Own()
 	server.CreateBucket("b", "eu-west-3")
 	server.AddKey("id", "secret", FullAccess("b"))
 	return server, client(server, "id", "secret")
@@ -318,6 +318,52 @@ func TestHoldAndWait(t *testing.T) {
 	server.WaitForRequest(t, func(r Request) bool { return r.Key == "k2" && r.Status == 200 })
 }
 
+// spy is a test that only notes whether it failed.
+type spy struct {
+	testing.TB
+	failed  bool
+	cleanup []func()
+}
+
+func (s *spy) Helper()               {}
+func (s *spy) Cleanup(f func())      { s.cleanup = append(s.cleanup, f) }
+func (s *spy) Errorf(string, ...any) { s.failed = true }
+
+func TestR5_2EveryServerOfTheSuiteSeesToItThatOnlyPutObjectIsCalled(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		method, path string
+		failed       bool
+	}{
+		"an object put":        {http.MethodPut, "/b/k", false},
+		"an object read":       {http.MethodGet, "/b/k", true},
+		"an object looked at":  {http.MethodHead, "/b/k", true},
+		"a bucket listed":      {http.MethodGet, "/b?list-type=2", true},
+		"a part of an upload":  {http.MethodPut, "/b/k?partNumber=1&uploadId=x", true},
+		"an access list":       {http.MethodPut, "/b/k?acl", true},
+		"a bucket made":        {http.MethodPut, "/b", true},
+		"an object taken away": {http.MethodDelete, "/b/k", true},
+	} {
+		observed := &spy{TB: t}
+		server := New(observed)
+		request, err := http.NewRequestWithContext(t.Context(), test.method, server.URL+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		for _, end := range observed.cleanup {
+			end()
+		}
+		if observed.failed != test.failed {
+			t.Errorf("%s: the test failed: %v", name, observed.failed)
+		}
+	}
+}
+
 func TestFaultsComeOnceAndInOrder(t *testing.T) {
 	t.Parallel()
 	server, c := setup(t)
@@ -336,7 +382,7 @@ func TestFaultsComeOnceAndInOrder(t *testing.T) {
 
 func TestFaultsOfTheConnectionOverTLS(t *testing.T) {
 	t.Parallel()
-	server := NewTLS(t)
+	server := NewTLS(t).Own()
 	server.CreateBucket("b", "")
 	server.AddKey("id", "secret", PutOnly("*"))
 	server.Fault("b", Reset(), Close())

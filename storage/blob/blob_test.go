@@ -114,7 +114,7 @@ func TestFolder(t *testing.T) {
 
 func TestS3(t *testing.T) {
 	t.Parallel()
-	server := s3test.New(t)
+	server := s3test.New(t).Own()
 	server.CreateBucket("own-copies", "us-east-1")
 	server.AddKey("AKOWN", "secret", s3test.Policy{Put: []string{"own-copies"}, Get: []string{"own-copies"}, Delete: []string{"own-copies"}, List: []string{"own-copies"}})
 	testStore(t, OpenS3(S3Options{Bucket: "own-copies", Prefix: "platen/", Region: "us-east-1", Endpoint: server.URL, PathStyle: true,

@@ -1,0 +1,145 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"platen"
+)
+
+// LockSubject reads what actions are done with, by its id, together with them, and
+// locks it: changes of one subject happen one after the other. It has to come before
+// anything that the transaction writes: see lockRecord.
+func (t *Tx) LockSubject(ctx context.Context, accountID, id string) (platen.Subject, error) {
+	if err := t.lockRecord(ctx, id); err != nil {
+		return nil, err
+	}
+	return subject(ctx, t.tx, Scope{AccountID: accountID}, id, " for update")
+}
+
+// LockSubmission is LockSubject for what has to be a submission.
+func (t *Tx) LockSubmission(ctx context.Context, accountID, id string) (*platen.Submission, error) {
+	locked, err := t.LockSubject(ctx, accountID, id)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := locked.(*platen.Submission)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return s, nil
+}
+
+// lockRecord makes the transactions that change a record wait for one another
+// without numbering them. The history is read in the order of transaction numbers,
+// and PostgreSQL numbers a transaction when it first writes. A row lock is too late
+// for that: a transaction that waits for one can have its number before it gets it
+// (heap_lock_tuple follows the update chain under the waiter's own number), and then
+// the record's changes would be told in another order than they happened.
+func (t *Tx) lockRecord(ctx context.Context, id string) error {
+	_, err := t.tx.ExecContext(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, id)
+	return err
+}
+
+// LockRecords is lockRecord for a transaction that is going to lock several subjects.
+// Everybody takes such locks in the order of the ids, so nobody waits in a circle.
+func (t *Tx) LockRecords(ctx context.Context, ids []string) error {
+	_, err := t.tx.ExecContext(ctx, `select pg_advisory_xact_lock(hashtextextended(id, 0))
+		from (select distinct id from unnest($1::text[]) as asked (id) order by id) as ordered`, pq.Array(ids))
+	return err
+}
+
+// Subject reads what actions are done with, by its id and without them.
+func (d *DB) Subject(ctx context.Context, scope Scope, id string) (platen.Subject, error) {
+	return subjectRow(ctx, d.db, scope, id, "")
+}
+
+// SubjectSnapshot reads a subject with its actions as they are at one moment, and
+// the position in the history from which on every event is later than it, or of a
+// transaction that was open then.
+func (d *DB) SubjectSnapshot(ctx context.Context, scope Scope, id string) (platen.Subject, platen.Cursor, error) {
+	var horizon platen.Cursor
+	tx, err := d.db.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return nil, horizon, err
+	}
+	defer tx.Rollback() //nolint:errcheck // it only reads
+	s, err := subject(ctx, tx, scope, id, "")
+	if err != nil {
+		return nil, horizon, err
+	}
+	err = tx.GetContext(ctx, &horizon.XID, `select pg_snapshot_xmin(pg_current_snapshot())::text`)
+	return s, horizon, err
+}
+
+type querier interface {
+	sqlx.QueryerContext
+	GetContext(ctx context.Context, into any, query string, args ...any) error
+}
+
+func subject(ctx context.Context, q querier, scope Scope, id, lock string) (platen.Subject, error) {
+	s, err := subjectRow(ctx, q, scope, id, lock)
+	if err != nil {
+		return nil, err
+	}
+	record := s.Base()
+	actions, err := actionsOf(ctx, q, record.AccountID, []string{record.ID})
+	record.Actions = actions[record.ID]
+	if record.Actions == nil {
+		record.Actions = []*platen.Action{}
+	}
+	return s, err
+}
+
+func subjectRow(ctx context.Context, q querier, scope Scope, id, lock string) (platen.Subject, error) {
+	switch platen.KindOf(id) {
+	case platen.KindSubmission:
+		var row submissionRow
+		if err := q.GetContext(ctx, &row, `select `+submissionColumns+` from submissions
+			where account_id = $1 and id = $2 and (test or not $3)`+lock, scope.AccountID, id, scope.TestOnly); err != nil {
+			return nil, notFound(err)
+		}
+		return row.submission()
+	case platen.KindTemplateVersion:
+		if lock != "" {
+			lock += " of v"
+		}
+		var row templateVersionRow
+		if err := q.GetContext(ctx, &row, templateVersions+` where v.account_id = $1 and v.id = $2`+lock, scope.AccountID, id); err != nil {
+			return nil, notFound(err)
+		}
+		return row.templateVersion()
+	}
+	return nil, ErrNotFound
+}
+
+// recordChange writes the event of a change: the subject, with its actions, as the
+// change left it.
+func (t *Tx) recordChange(ctx context.Context, subject platen.Subject, actionID string) error {
+	body, err := json.Marshal(subject)
+	if err != nil {
+		return err
+	}
+	record := subject.Base()
+	_, err = t.tx.ExecContext(ctx, `insert into events (account_id, subject_id, action_id, test, body) values ($1, $2, $3, $4, $5)`,
+		record.AccountID, record.ID, nullString(actionID), record.Test, body)
+	return err
+}
+
+// subjectFrom reads what recordChange wrote.
+func subjectFrom(id string, body []byte) (subject platen.Subject, err error) {
+	switch platen.KindOf(id) {
+	case platen.KindSubmission:
+		subject = new(platen.Submission)
+	case platen.KindTemplateVersion:
+		subject = new(platen.TemplateVersion)
+	default:
+		return nil, fmt.Errorf("%s is nothing that has actions", id)
+	}
+	return subject, json.Unmarshal(body, subject)
+}
