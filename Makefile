@@ -3,6 +3,9 @@
 GO        ?= go
 CACHE     := .cache
 VERSITYGW := $(CACHE)/bin/versitygw
+MINIO     := $(CACHE)/bin/minio
+PRESIGN   := cmd/platen/testdata/presign/node_modules/.package-lock.json
+SERVERS   := TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) TEST_MINIO=$(CURDIR)/$(MINIO)
 
 .PHONY: help run bucket build test test/race generate format lint
 
@@ -26,11 +29,11 @@ build: ## Build bin/platen
 test: ## Install what is missing and run all tests
 	@scripts/install-packages run test
 	@scripts/check-go
-	@$(MAKE) --no-print-directory $(VERSITYGW)
-	TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) $(GO) test -timeout 15m ./...
+	@$(MAKE) --no-print-directory $(VERSITYGW) $(MINIO) $(PRESIGN)
+	$(SERVERS) $(GO) test -timeout 15m ./...
 
 test/race: ## The tests of what runs concurrently, under the race detector
-	TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) $(GO) test -race -timeout 20m ./delivery/... ./egress ./feed ./keyring ./pipeline ./resolvers ./server ./storage/...
+	$(SERVERS) $(GO) test -race -timeout 20m ./delivery/... ./egress ./feed ./keyring ./pipeline ./resolvers ./server ./storage/...
 
 generate: ## Write the generated code anew from schema.graphqls
 	$(GO) generate ./graph
@@ -51,3 +54,13 @@ lint: ## Check format, vet, staticcheck, generated code and modules
 $(VERSITYGW):
 	@echo 'building versitygw, an S3 server for the tests (once)'
 	GOBIN=$(CURDIR)/$(CACHE)/bin $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+# MinIO, the second opinion on what S3 is. It is run and never linked: its licence is the AGPL.
+$(MINIO):
+	@echo 'building MinIO, an S3 server for the tests (once)'
+	GOBIN=$(CURDIR)/$(CACHE)/bin $(GO) install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+
+# The JavaScript clients with which people sign addresses.
+$(PRESIGN): cmd/platen/testdata/presign/package-lock.json
+	cd cmd/platen/testdata/presign && npm ci --no-progress --loglevel=error
+	@touch $@

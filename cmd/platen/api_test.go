@@ -23,7 +23,10 @@ import (
 func (c *client) integrate(server *s3test.Server, bucket string, more vars) string {
 	c.t.Helper()
 	input := vars{"name": "Archive", "accessKeyId": "AKTEST", "secretAccessKey": "secret-of-AKTEST", "region": "eu-west-3", "bucket": bucket,
-		"endpoint": server.URL, "forcePathStyle": true}
+		"forcePathStyle": true}
+	if server != nil {
+		input["endpoint"] = server.URL
+	}
 	for name, value := range more {
 		input[name] = value
 	}

@@ -14,19 +14,12 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // gate is a web server that lets requests wait until it is opened.
@@ -67,90 +60,6 @@ func newGate(t *testing.T, host string, next http.Handler) *gate {
 }
 
 func (g *gate) open() { g.once.Do(func() { close(g.opened) }) }
-
-// versitygw is a real S3 server with AWS's permissions: one bucket, and a user who
-// may PutObject in it and nothing else.
-type versitygw struct {
-	endpoint, bucket, accessKey, secret string
-	objects                             string // the folder where the bucket's objects are files
-}
-
-// startVersitygw runs two processes of it: the one that keeps users, and the one
-// that serves S3. Both end with the test.
-func startVersitygw(t *testing.T) versitygw {
-	t.Helper()
-	binary := os.Getenv("TEST_VERSITYGW")
-	if binary == "" {
-		t.Fatal("TEST_VERSITYGW does not name the S3 server of the tests: run `make test`, which builds it")
-	}
-	dir := t.TempDir()
-	for _, sub := range []string{"iam", "objects", "versions"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run := func(args ...string) string {
-		address := freeAddress(t)
-		// It changes its working directory, so every path is absolute.
-		cmd := exec.Command(binary, append([]string{"--port", address, "--quiet", "--health", "/healthz"}, args...)...)
-		cmd.Env = []string{"ROOT_ACCESS_KEY_ID=root", "ROOT_SECRET_ACCESS_KEY=rootsecret", "PATH=/usr/bin:/bin", "HOME=" + dir}
-		var log bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &log, &log
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		deadline := time.Now().Add(30 * time.Second)
-		for {
-			response, err := http.Get("http://" + address + "/healthz")
-			if err == nil {
-				response.Body.Close()
-				if response.StatusCode == http.StatusOK {
-					return "http://" + address
-				}
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("versitygw %v does not answer: %v\n%s", args, err, log.String())
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}
-	socket := filepath.Join(dir, "iam.sock")
-	iamEndpoint := run("iam", "--dir", filepath.Join(dir, "iam"), "--private-ports", socket)
-	v := versitygw{bucket: "documents", objects: filepath.Join(dir, "objects", "documents")}
-	v.endpoint = run("--keep-alive", "--iam-standalone-endpoint", socket, "posix", "--versioning-dir", filepath.Join(dir, "versions"), filepath.Join(dir, "objects"))
-
-	ctx, owner := t.Context(), credentials.NewStaticCredentialsProvider("root", "rootsecret", "")
-	buckets := s3.New(s3.Options{Region: "us-east-1", BaseEndpoint: &v.endpoint, UsePathStyle: true, Credentials: owner})
-	if _, err := buckets.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &v.bucket}); err != nil {
-		t.Fatal(err)
-	}
-	users := iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &iamEndpoint, Credentials: owner})
-	user := aws.String("platen")
-	if _, err := users.CreateUser(ctx, &iam.CreateUserInput{UserName: user}); err != nil {
-		t.Fatal(err)
-	}
-	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:PutObject"],"Resource":["arn:aws:s3:::%s/*"]}]}`, v.bucket)
-	if _, err := users.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: user, PolicyName: aws.String("PutObject"), PolicyDocument: &policy}); err != nil {
-		t.Fatal(err)
-	}
-	key, err := users.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: user})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.accessKey, v.secret = *key.AccessKey.AccessKeyId, *key.AccessKey.SecretAccessKey
-	return v
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // logo is a picture with colours that the tests can find again.
 func logo() []byte {
