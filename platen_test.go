@@ -124,6 +124,9 @@ func TestU0000IsFoundHoweverItIsWritten(t *testing.T) {
 
 func TestR6_3TheRetryScheduleLastsADayAndPausesSixHoursAtMost(t *testing.T) {
 	t.Parallel()
+	if DeliveryGiveUp < 24*time.Hour {
+		t.Errorf("deliveries are given up after %v", DeliveryGiveUp)
+	}
 	var total time.Duration
 	attempts := 1
 	for ; total < DeliveryGiveUp; attempts++ {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -371,8 +372,13 @@ func TestR6_1EachIntegrationThatAppliesHasOneAction(t *testing.T) {
 func TestR6_3APermanentRefusalFailsAtOnceAndTheDocumentStays(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
-	server := newS3(t, "archive")
+	server := newS3(t, "archive", "web-page", "redirect")
 	server.AddKey("AKREADER", "secret-of-AKREADER", s3test.Policy{})
+	server.Fault("web-page", s3test.HTML(http.StatusOK))
+	server.Fault("redirect", s3test.Redirect(http.StatusFound, "https://elsewhere.example.com/"))
+	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	t.Cleanup(untrusted.Close)
 	for name, test := range map[string]struct {
 		change         vars
 		code, provider string
@@ -384,6 +390,9 @@ func TestR6_3APermanentRefusalFailsAtOnceAndTheDocumentStays(t *testing.T) {
 		"empty key":       {vars{"pathTemplates": vars{"submission": "{{ metadata.folder }}"}}, "KEY_INVALID", ""},
 		"dots in a value": {vars{"pathTemplates": vars{"submission": "{{ metadata.up }}/x.pdf"}}, "KEY_INVALID", ""},
 		"forbidden host":  {vars{"endpoint": "http://10.0.0.1:9000"}, "EGRESS_DENIED", ""},
+		"a web page":      {vars{"bucket": "web-page"}, "NOT_AN_S3_ENDPOINT", ""},
+		"a redirect":      {vars{"bucket": "redirect"}, "REDIRECTED", ""},
+		"TLS unverified":  {vars{"endpoint": untrusted.URL}, "TLS_FAILED", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

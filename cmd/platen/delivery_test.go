@@ -204,7 +204,8 @@ func TestR5_1DisablingStopsNewActionsOnlyAndDeletingFailsThePendingOnes(t *testi
 		t.Fatalf("%+v %+v", errs, deleted)
 	}
 	a := c.ended(pending.ID)
-	if a.State != "FAILED" || a.Failure == nil || a.Failure.Code != "INTEGRATION_DELETED" || a.Integration != nil {
+	// At once, and not only when the hanging upload has come to an end.
+	if a.State != "FAILED" || a.Failure == nil || a.Failure.Code != "INTEGRATION_DELETED" || a.Integration != nil || a.Attempts != 0 {
 		t.Errorf("%+v %+v", a, a.Failure)
 	}
 	release()
