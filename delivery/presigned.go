@@ -269,7 +269,7 @@ func (c *presignedCall) refused(a *answer) *platen.Failure {
 	}
 	switch a.code {
 	case "SignatureDoesNotMatch", "AuthorizationQueryParametersError":
-		return fail(platen.FailureSignatureMismatch, false, "The storage says that the request is not what was signed. Was the URL signed for PUT?"+c.unsentHeaders()+" Sign it anew, and retry the action with it.")
+		return fail(platen.FailureSignatureMismatch, false, "The storage says that the request is not what was signed. Was the URL signed for PUT?"+c.unsentHeaders()+said(a)+" Sign it anew, and retry the action with it.")
 	case "InvalidAccessKeyId":
 		return fail(platen.FailureInvalidAccessKey, false, "The storage does not know the access key that signed the URL. Sign it anew with one that exists, and retry the action with it.")
 	case "NoSuchBucket", "InvalidBucketName":
@@ -280,16 +280,25 @@ func (c *presignedCall) refused(a *answer) *platen.Failure {
 		}
 		return fail(platen.FailureStorageUnavailable, true, "The file arrived damaged, and was not stored. It is tried again.")
 	case "AccessDenied", "Forbidden", "AllAccessDisabled", "AuthenticationFailed", "AuthorizationFailure":
-		return fail(platen.FailureAccessDenied, false, "The storage refused the upload: whoever signed the URL may not put this object, or not by this URL."+c.unsentHeaders()+" Sign it with rights to s3:PutObject, and retry the action with it.")
+		return fail(platen.FailureAccessDenied, false, "The storage refused the upload: whoever signed the URL may not put this object, or not by this URL."+c.unsentHeaders()+said(a)+" Sign it with rights to s3:PutObject, and retry the action with it.")
 	}
 	if slices.Contains([]string{"SlowDown", "RequestTimeout", "OperationAborted", "IncompleteBody"}, a.code) || isTransient(a.status) {
 		return fail(platen.FailureStorageUnavailable, true, fmt.Sprintf("%s cannot take the file at the moment (HTTP %d). It is tried again.", host, a.status))
 	}
-	said := ""
+	code := ""
 	if a.code != "" {
-		said = ", " + a.code
+		code = ", " + a.code
 	}
-	return fail(platen.FailureRequestRejected, false, fmt.Sprintf("%s refused the upload (HTTP %d%s). Retry the action with another URL.", host, a.status, said))
+	return fail(platen.FailureRequestRejected, false, fmt.Sprintf("%s refused the upload (HTTP %d%s).%s Retry the action with another URL.", host, a.status, code, said(a)))
+}
+
+// said repeats the storage's message, unless it could repeat the address in turn.
+func said(a *answer) string {
+	message := strings.TrimSuffix(strings.TrimSpace(a.message), ".")
+	if message == "" || strings.ContainsAny(message, "?=&%") {
+		return ""
+	}
+	return " It said: " + message + "."
 }
 
 // unsentHeaders names the headers that the signature wants and nobody gave.

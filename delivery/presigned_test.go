@@ -199,6 +199,7 @@ func TestR6_3WhatAPresignedUploadsAnswersMean(t *testing.T) {
 		"expired, Azure":        {"", xmlError(403, "AuthenticationFailed", "Signature not valid in the specified time frame"), platen.FailurePresignedExpired, false, 1},
 		"NoSuchBucket":          {"", xmlError(404, "NoSuchBucket", ""), platen.FailureNoSuchBucket, false, 1},
 		"InvalidAccessKeyId":    {"", xmlError(403, "InvalidAccessKeyId", ""), platen.FailureInvalidAccessKey, false, 1},
+		"a message that echoes": {"", xmlError(403, "AccessDenied", "no right to ?a=hidden"), platen.FailureAccessDenied, false, 1},
 		"SignatureDoesNotMatch": {"", xmlError(403, "SignatureDoesNotMatch", ""), platen.FailureSignatureMismatch, false, 1},
 		"BadDigest":             {"", xmlError(400, "BadDigest", ""), platen.FailureStorageUnavailable, true, 3},
 		"a signed checksum":     {"x-amz-checksum-crc32=AAAAAA%3D%3D", xmlError(400, "BadDigest", ""), platen.FailureRequestRejected, false, 1},

@@ -21,6 +21,8 @@ const (
 	lanePauseMax = time.Minute
 	// lanePauseMin keeps what is sent away from coming back faster than a slot can be free.
 	lanePauseMin = 100 * time.Millisecond
+	// lanesMax bounds what is remembered: presigned URLs can name any number of hosts.
+	lanesMax = 10_000
 )
 
 // lanes give each integration its own share of the workers, and keep deliveries away
@@ -53,6 +55,7 @@ func (l *lanes) enter(name string, force bool, now time.Time) (wait time.Duratio
 	defer l.mu.Unlock()
 	one := l.lanes[name]
 	if one == nil {
+		l.tidy()
 		one = &lane{}
 		l.lanes[name] = one
 	}
@@ -78,6 +81,18 @@ func (l *lanes) enter(name string, force bool, now time.Time) (wait time.Duratio
 		one.tail = latest
 	}
 	return max(one.tail.Sub(now), lanePauseMin), failure
+}
+
+// tidy makes room for one lane more by forgetting all that nobody is in.
+func (l *lanes) tidy() {
+	if len(l.lanes) < lanesMax {
+		return
+	}
+	for name, one := range l.lanes {
+		if one.running == 0 {
+			delete(l.lanes, name)
+		}
+	}
 }
 
 // leave gives the place back and notes what came of it: a failure of the other side,

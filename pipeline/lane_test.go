@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -103,6 +104,20 @@ func TestR6_4ALaneClosesAfterFaultsAndOpensWithAnAnswer(t *testing.T) {
 	l.leave("dead", nil, true, time.Second, now)
 	if len(l.lanes) != 0 {
 		t.Error("a lane that nobody uses takes memory")
+	}
+}
+
+func TestWhatIsRememberedOfLanesIsBounded(t *testing.T) {
+	t.Parallel()
+	l, now := newLanes(time.Second), time.Now()
+	l.enter("busy", false, now)
+	for n := range 3 * lanesMax {
+		name := fmt.Sprint(n)
+		l.enter(name, false, now)
+		l.leave(name, &platen.Failure{Retryable: true}, true, time.Second, now)
+	}
+	if len(l.lanes) > lanesMax || l.lanes["busy"].running != 1 {
+		t.Errorf("%d lanes", len(l.lanes))
 	}
 }
 

@@ -203,7 +203,7 @@ func toHealth(h platen.Health) *graph.IntegrationHealth {
 
 // health answers for integrations of either type.
 func health[T any](ctx context.Context, db *storage.DB, objs []*T, id func(*T) string) ([]*graph.IntegrationHealth, error) {
-	found, err := db.IntegrationHealth(ctx, caller(ctx).AccountID, ids(objs, id))
+	found, err := db.IntegrationHealth(ctx, scope(ctx), ids(objs, id))
 	return each(objs, err, func(obj *T) *graph.IntegrationHealth { return toHealth(found[id(obj)]) })
 }
 

@@ -193,8 +193,8 @@ func (d *DB) CountIntegrations(ctx context.Context, accountID string) (int, erro
 
 // IntegrationHealth tells for each of these integrations what the newest attempt of
 // an action, or a newer test, came to. What failed on Platen's own side says nothing
-// about the integration.
-func (d *DB) IntegrationHealth(ctx context.Context, accountID string, ids []string) (map[string]platen.Health, error) {
+// about the integration. A scope of test documents does not learn of live ones.
+func (d *DB) IntegrationHealth(ctx context.Context, scope Scope, ids []string) (map[string]platen.Health, error) {
 	var rows []struct {
 		ID      string
 		At      *time.Time
@@ -204,9 +204,9 @@ func (d *DB) IntegrationHealth(ctx context.Context, accountID string, ids []stri
 			case when a.attempted_at is null or i.tested_at > a.attempted_at then i.test_failure else a.failure end as failure
 		from integrations i left join lateral (select attempted_at, failure from actions
 			where account_id = i.account_id and integration_id = i.id and attempted_at is not null
-				and (failure is null or failure->>'stage' = 'DELIVER')
+				and (failure is null or failure->>'stage' = 'DELIVER') and (`+visibleAction+` or not $3)
 			order by attempted_at desc limit 1) a on true
-		where i.account_id = $1 and i.id = any($2)`, accountID, pq.Array(ids)); err != nil {
+		where i.account_id = $1 and i.id = any($2)`, scope.AccountID, pq.Array(ids), scope.TestOnly); err != nil {
 		return nil, err
 	}
 	health := make(map[string]platen.Health, len(rows))

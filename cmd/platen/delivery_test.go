@@ -580,6 +580,9 @@ func TestR6_3FailedActionsAreRetriedOneOrAll(t *testing.T) {
 	if got := c.health(id); got.State != "FAILING" || got.Failure.Code != "NO_SUCH_BUCKET" || got.CheckedAt == nil {
 		t.Errorf("%+v %+v", got, got.Failure)
 	}
+	if a := c.ask(c.test, `query ($id: ID!) { integration(id: $id) { health { state failure { message } } } }`, vars{"id": id}); strings.Contains(string(a.Data), failed[0].ID) || !strings.Contains(string(a.Data), "FAILING") {
+		t.Errorf("a test token sees %s", a.Data)
+	}
 	if errs := c.change(c.test, retryAction, vars{"id": failed[0].ID}, nil); len(errs) != 1 || errs[0].Code != "NOT_FOUND" {
 		t.Errorf("a test token retries a live document's action: %+v", errs)
 	}
