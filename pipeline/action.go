@@ -125,11 +125,20 @@ func (p *Pipeline) RetryAction(ctx context.Context, scope storage.Scope, id stri
 		if err != nil {
 			return err
 		}
-		retried = subject.Base().Action(id)
-		if err := p.checkRetry(ctx, subject, retried, address); err != nil {
+		a := subject.Base().Action(id)
+		if err := p.checkRetry(ctx, subject, a, address); err != nil {
 			return err
 		}
-		return p.retry(ctx, tx, subject, retried, true)
+		if address != nil {
+			if err := tx.SetPresignedUpload(ctx, a); err != nil {
+				return err
+			}
+		}
+		actions, err := p.retry(ctx, tx, found.AccountID, []storage.ActionRef{{ID: id, SubjectID: found.SubjectID}}, true)
+		if err == nil {
+			retried = actions[0]
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -175,22 +184,27 @@ func (p *Pipeline) checkRetry(ctx context.Context, subject platen.Subject, a *pl
 	return err
 }
 
-// retry makes a failed action PENDING again, with a job that runs at once. force lets
-// it through although its integration has not been answering.
-func (p *Pipeline) retry(ctx context.Context, tx *storage.Tx, subject platen.Subject, a *platen.Action, force bool) error {
-	a.State, a.NextAttemptAt, a.TriedSince, a.TriedBefore = platen.ActionPending, nil, time.Now(), a.Attempts
-	if err := tx.UpdateAction(ctx, subject, a); err != nil {
-		return err
+// retry makes failed actions PENDING again, with jobs that run at once. force lets
+// them through although their integration has not been answering.
+func (p *Pipeline) retry(ctx context.Context, tx *storage.Tx, accountID string, refs []storage.ActionRef, force bool) ([]*platen.Action, error) {
+	actions, err := tx.RetryActions(ctx, accountID, refs)
+	if err != nil || len(actions) == 0 {
+		return nil, err
 	}
-	_, err := p.river.InsertTx(ctx, tx.SQL(), deliverArgs{AccountID: a.AccountID, ActionID: a.ID, Force: force}, nil)
-	return err
+	jobs := make([]river.InsertManyParams, len(actions))
+	for i, a := range actions {
+		jobs[i] = river.InsertManyParams{Args: deliverArgs{AccountID: accountID, ActionID: a.ID, Force: force}}
+	}
+	_, err = p.river.InsertManyFastTx(ctx, tx.SQL(), jobs)
+	return actions, err
 }
 
 const (
 	// MaxRetries is how many failed actions one call starts again.
 	MaxRetries = 10_000
-	// retryBatch is how many of them a transaction takes.
-	retryBatch = 100
+	// actionBatch is how many actions a transaction takes: each needs a lock, of which
+	// PostgreSQL has room for some thousands.
+	actionBatch = 250
 )
 
 // RetryFailedActions starts failed actions of an integration again, MaxRetries at
@@ -205,47 +219,27 @@ func (p *Pipeline) RetryFailedActions(ctx context.Context, scope storage.Scope, 
 			p.Log.InfoContext(ctx, "failed actions start again", "integration", integrationID, "account", scope.AccountID, "actions", count)
 		}
 	}()
-	err = p.eachAction(ctx, scope, integrationID, platen.ActionFailed, func(tx *storage.Tx, subject platen.Subject, a *platen.Action) (bool, error) {
-		if count == MaxRetries {
-			return false, nil
-		}
-		count++
-		return true, p.retry(ctx, tx, subject, a, false)
+	err = p.eachBatch(ctx, scope, integrationID, platen.ActionFailed, func(tx *storage.Tx, refs []storage.ActionRef) (more bool, err error) {
+		retried, err := p.retry(ctx, tx, scope.AccountID, refs, false)
+		count += len(retried)
+		return count+actionBatch <= MaxRetries, err
 	})
 	return count, err
 }
 
-// eachAction calls change for each action of an integration that is in a state, its
-// subject locked, in transactions of retryBatch actions, until change says that it
-// wants no more.
-func (p *Pipeline) eachAction(ctx context.Context, scope storage.Scope, integrationID string, state platen.ActionState,
-	change func(*storage.Tx, platen.Subject, *platen.Action) (more bool, err error)) error {
+// eachBatch calls change for all actions of an integration that are in a state, a
+// batch and a transaction at a time, until change says that it wants no more.
+func (p *Pipeline) eachBatch(ctx context.Context, scope storage.Scope, integrationID string, state platen.ActionState,
+	change func(*storage.Tx, []storage.ActionRef) (more bool, err error)) error {
 	for after, more := "", true; more; {
-		refs, err := p.DB.ActionsOfIntegration(ctx, scope, integrationID, state, after, retryBatch)
+		refs, err := p.DB.ActionsOfIntegration(ctx, scope, integrationID, state, after, actionBatch)
 		if err != nil || len(refs) == 0 {
 			return err
 		}
 		after = refs[len(refs)-1].ID
-		subjects := make([]string, len(refs))
-		for i, ref := range refs {
-			subjects[i] = ref.SubjectID
-		}
-		if err := p.DB.InTx(ctx, func(tx *storage.Tx) error {
-			if err := tx.LockRecords(ctx, subjects); err != nil {
-				return err
-			}
-			for _, ref := range refs {
-				subject, err := tx.LockSubject(ctx, scope.AccountID, ref.SubjectID)
-				if err != nil {
-					return err
-				}
-				if a := subject.Base().Action(ref.ID); a.State == state && more {
-					if more, err = change(tx, subject, a); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
+		if err := p.DB.InTx(ctx, func(tx *storage.Tx) (err error) {
+			more, err = change(tx, refs)
+			return err
 		}); err != nil {
 			return err
 		}
@@ -295,9 +289,25 @@ type settleWorker struct {
 func (w *settleWorker) Work(ctx context.Context, job *river.Job[settleArgs]) error {
 	defer w.pipeline.Hub.Nudge()
 	scope := storage.Scope{AccountID: job.Args.AccountID}
-	return w.pipeline.eachAction(ctx, scope, job.Args.IntegrationID, platen.ActionPending, func(tx *storage.Tx, subject platen.Subject, a *platen.Action) (bool, error) {
-		a.State, a.NextAttemptAt, a.Failure = platen.ActionFailed, nil, integrationDeleted()
-		return true, w.pipeline.updateAction(ctx, tx, subject, a)
+	return w.pipeline.eachBatch(ctx, scope, job.Args.IntegrationID, platen.ActionPending, func(tx *storage.Tx, refs []storage.ActionRef) (bool, error) {
+		if err := tx.LockRecords(ctx, refs); err != nil {
+			return false, err
+		}
+		for _, ref := range refs {
+			subject, err := tx.LockSubject(ctx, scope.AccountID, ref.SubjectID)
+			if err != nil {
+				return false, err
+			}
+			a := subject.Base().Action(ref.ID)
+			if a.Final() {
+				continue
+			}
+			a.State, a.NextAttemptAt, a.Failure = platen.ActionFailed, nil, integrationDeleted()
+			if err := w.pipeline.updateAction(ctx, tx, subject, a); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
 	})
 }
 

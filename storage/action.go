@@ -247,3 +247,49 @@ func (t *Tx) ReleaseAction(ctx context.Context, a *platen.Action) error {
 		a.AccountID, a.ID, a.AfterUploads, a.TriedSince)
 	return err
 }
+
+// SetPresignedUpload gives an action of a locked subject another place to go to. The
+// event of its retry shows it.
+func (t *Tx) SetPresignedUpload(ctx context.Context, a *platen.Action) error {
+	_, err := t.tx.ExecContext(ctx, `update actions set presigned_upload = $3, destination = $4 where account_id = $1 and id = $2`,
+		a.AccountID, a.ID, a.PresignedUpload, a.Destination)
+	return err
+}
+
+// RetryActions makes those of these actions PENDING again that are FAILED, with an
+// event of each, and returns them. No two of them may have the same subject. It has
+// to come before anything that the transaction writes: see lockRecord.
+func (t *Tx) RetryActions(ctx context.Context, accountID string, refs []ActionRef) ([]*platen.Action, error) {
+	if err := t.LockRecords(ctx, refs); err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.ID
+	}
+	var retried []ActionRef
+	if err := t.tx.SelectContext(ctx, &retried, `update actions set state = 'PENDING', next_attempt_at = null, revision = revision + 1,
+			tried_since = clock_timestamp(), tried_before = attempts, updated_at = clock_timestamp()
+		where account_id = $1 and id = any($2) and state = 'FAILED' returning id, subject_id`, accountID, pq.Array(ids)); err != nil {
+		return nil, err
+	}
+	subjects := make([]string, len(retried))
+	for i, ref := range retried {
+		subjects[i] = ref.SubjectID
+	}
+	for _, table := range []string{"submissions", "template_versions"} {
+		if _, err := t.tx.ExecContext(ctx, `update `+table+` set pending_actions = pending_actions + 1, changes = changes + 1
+			where account_id = $1 and id = any($2)`, accountID, pq.Array(subjects)); err != nil {
+			return nil, err
+		}
+	}
+	changed, err := t.subjects(ctx, accountID, subjects)
+	if err != nil {
+		return nil, err
+	}
+	actions := make([]*platen.Action, len(retried))
+	for i, ref := range retried {
+		actions[i] = changed[ref.SubjectID].Base().Action(ref.ID)
+	}
+	return actions, t.recordChanges(ctx, changed, actions)
+}

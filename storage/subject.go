@@ -46,9 +46,14 @@ func (t *Tx) lockRecord(ctx context.Context, id string) error {
 	return err
 }
 
-// LockRecords is lockRecord for a transaction that is going to lock several subjects.
+// LockRecords is lockRecord for a transaction that is going to change actions of
+// several subjects.
 // Everybody takes such locks in the order of the ids, so nobody waits in a circle.
-func (t *Tx) LockRecords(ctx context.Context, ids []string) error {
+func (t *Tx) LockRecords(ctx context.Context, refs []ActionRef) error {
+	ids := make([]string, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.SubjectID
+	}
 	_, err := t.tx.ExecContext(ctx, `select pg_advisory_xact_lock(hashtextextended(id, 0))
 		from (select distinct id from unnest($1::text[]) as asked (id) order by id) as ordered`, pq.Array(ids))
 	return err
@@ -128,6 +133,59 @@ func (t *Tx) recordChange(ctx context.Context, subject platen.Subject, actionID 
 	record := subject.Base()
 	_, err = t.tx.ExecContext(ctx, `insert into events (account_id, subject_id, action_id, test, body) values ($1, $2, $3, $4, $5)`,
 		record.AccountID, record.ID, nullString(actionID), record.Test, body)
+	return err
+}
+
+// subjects reads these subjects with their actions.
+func (t *Tx) subjects(ctx context.Context, accountID string, ids []string) (map[string]platen.Subject, error) {
+	subjects := make(map[string]platen.Subject, len(ids))
+	var submissions []*submissionRow
+	if err := t.tx.SelectContext(ctx, &submissions, `select `+submissionColumns+` from submissions
+		where account_id = $1 and id = any($2)`, accountID, pq.Array(ids)); err != nil {
+		return nil, err
+	}
+	for _, row := range submissions {
+		s, err := row.submission()
+		if err != nil {
+			return nil, err
+		}
+		subjects[s.ID] = s
+	}
+	var versions []*templateVersionRow
+	if err := t.tx.SelectContext(ctx, &versions, templateVersions+` where v.account_id = $1 and v.id = any($2)`, accountID, pq.Array(ids)); err != nil {
+		return nil, err
+	}
+	for _, row := range versions {
+		v, err := row.templateVersion()
+		if err != nil {
+			return nil, err
+		}
+		subjects[v.ID] = v
+	}
+	actions, err := actionsOf(ctx, t.tx, accountID, ids)
+	for id, subject := range subjects {
+		subject.Base().Actions = actions[id]
+	}
+	return subjects, err
+}
+
+// recordChanges is recordChange for one changed action of each of many subjects.
+func (t *Tx) recordChanges(ctx context.Context, subjects map[string]platen.Subject, changed []*platen.Action) error {
+	if len(changed) == 0 {
+		return nil
+	}
+	ids, actions, bodies := make([]string, len(changed)), make([]string, len(changed)), make([]string, len(changed))
+	tests := make([]bool, len(changed))
+	for i, a := range changed {
+		body, err := json.Marshal(subjects[a.SubjectID])
+		if err != nil {
+			return err
+		}
+		ids[i], actions[i], tests[i], bodies[i] = a.SubjectID, a.ID, a.Test, string(body)
+	}
+	_, err := t.tx.ExecContext(ctx, `insert into events (account_id, subject_id, action_id, test, body)
+		select $1, * from unnest($2::text[], $3::text[], $4::boolean[], $5::json[])`,
+		changed[0].AccountID, pq.Array(ids), pq.Array(actions), pq.Array(tests), pq.Array(bodies))
 	return err
 }
 
