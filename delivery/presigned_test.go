@@ -219,10 +219,10 @@ func TestR6_3WhatAPresignedUploadsAnswersMean(t *testing.T) {
 			} else if failure := failureOfPut(t, err); failure.Code != test.code || failure.Retryable != test.retryable || failure.Message == "" {
 				t.Errorf("%+v, want %s %v", failure, test.code, test.retryable)
 			}
-			if len(server.posts) != test.requests {
-				t.Errorf("%d requests, want %d", len(server.posts), test.requests)
+			if len(server.posts()) != test.requests {
+				t.Errorf("%d requests, want %d", len(server.posts()), test.requests)
 			}
-			for _, put := range server.posts {
+			for _, put := range server.posts() {
 				if put.method != http.MethodPut || !bytes.Equal(put.body, body) {
 					t.Errorf("%s with %d bytes", put.method, len(put.body))
 				}
@@ -236,22 +236,22 @@ func TestR6_3WhatAPresignedUploadsAnswersMean(t *testing.T) {
 
 func TestR6_5AFaultPassesWithinOneDelivery(t *testing.T) {
 	t.Parallel()
-	n := 0
+	answered := 0 // by one handler after the other
 	server := answering(t, func(w http.ResponseWriter, _ *http.Request) {
-		if n++; n < 3 {
+		if answered++; answered < 3 {
 			w.WriteHeader(500)
 		}
 	})
-	if _, err := presigned(t, Options{}).Put(t.Context(), platen.PresignedUpload{URL: server.URL}, object("", content(100_000))); err != nil || n != 3 {
-		t.Errorf("%v after %d", err, n)
+	if _, err := presigned(t, Options{}).Put(t.Context(), platen.PresignedUpload{URL: server.URL}, object("", content(100_000))); err != nil || len(server.posts()) != 3 {
+		t.Errorf("%v after %d", err, len(server.posts()))
 	}
 	damaged := object("", content(100))
 	damaged.SHA256 = strings.Repeat("0", 64)
-	if _, err := presigned(t, Options{}).Put(t.Context(), platen.PresignedUpload{URL: server.URL}, damaged); failureOfPut(t, err).Code != platen.FailureStorage || n != 3 {
-		t.Errorf("a damaged copy: %v after %d", err, n)
+	if _, err := presigned(t, Options{}).Put(t.Context(), platen.PresignedUpload{URL: server.URL}, damaged); failureOfPut(t, err).Code != platen.FailureStorage || len(server.posts()) != 3 {
+		t.Errorf("a damaged copy: %v after %d", err, len(server.posts()))
 	}
-	if _, err := presigned(t, Options{}).Put(t.Context(), platen.PresignedUpload{URL: server.URL}, object("", nil)); failureOfPut(t, err).Code != platen.FailureStorage || n != 3 {
-		t.Errorf("an empty one: %v after %d", err, n)
+	if _, err := presigned(t, Options{}).Put(t.Context(), platen.PresignedUpload{URL: server.URL}, object("", nil)); failureOfPut(t, err).Code != platen.FailureStorage || len(server.posts()) != 3 {
+		t.Errorf("an empty one: %v after %d", err, len(server.posts()))
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -277,7 +277,7 @@ func TestR6_5APresignedURLReachesOnlyWhatItMay(t *testing.T) {
 			t.Errorf("%s: %v, want %s", test.url, failure, test.code)
 		}
 	}
-	if len(server.posts) != 0 {
+	if len(server.posts()) != 0 {
 		t.Error("a private address was reached")
 	}
 }

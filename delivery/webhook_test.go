@@ -11,7 +11,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +27,15 @@ import (
 // receiver keeps what was posted to it.
 type receiver struct {
 	*httptest.Server
-	posts []received
+	mu   sync.Mutex
+	kept []received
+}
+
+// posts are the requests so far.
+func (r *receiver) posts() []received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.kept)
 }
 
 type received struct {
@@ -38,7 +49,9 @@ func newReceiver(t *testing.T, answer http.HandlerFunc) *receiver {
 	r := &receiver{}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		body, _ := io.ReadAll(request.Body)
-		r.posts = append(r.posts, received{request.Method, request.Header, body})
+		r.mu.Lock()
+		r.kept = append(r.kept, received{request.Method, request.Header, body})
+		r.mu.Unlock()
 		answer(w, request)
 	}))
 	t.Cleanup(r.Close)
@@ -65,7 +78,7 @@ func TestR6_6AWebhookIsSignedByTheStandard(t *testing.T) {
 	if err != nil || receipt.HTTPStatus != http.StatusAccepted || receipt.URL != r.URL+"/hook" || receipt.DeliveredAt.IsZero() {
 		t.Fatalf("%+v %v", receipt, err)
 	}
-	post := r.posts[0]
+	post := r.posts()[0]
 	if post.method != http.MethodPost || !bytes.Equal(post.body, h.Body) || post.header.Get("Content-Type") != "application/json" || post.header.Get("webhook-id") != "act_1" {
 		t.Errorf("%+v", post)
 	}
@@ -117,8 +130,8 @@ func node(t *testing.T, input []byte, args ...string) string {
 
 func TestR6_6WhatIsNot2xxIsAFailure(t *testing.T) {
 	t.Parallel()
-	redirected := false
-	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { redirected = true }))
+	var redirected atomic.Bool
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { redirected.Store(true) }))
 	t.Cleanup(target.Close)
 	for name, test := range map[string]struct {
 		answer    http.HandlerFunc
@@ -149,11 +162,11 @@ func TestR6_6WhatIsNot2xxIsAFailure(t *testing.T) {
 		if text, _ := json.Marshal(failure); strings.Contains(string(text), "hidden") || strings.Contains(string(text), "token=t") {
 			t.Errorf("%s: a secret is shown: %s", name, text)
 		}
-		if len(r.posts) != 1 {
-			t.Errorf("%s: posted %d times", name, len(r.posts))
+		if len(r.posts()) != 1 {
+			t.Errorf("%s: posted %d times", name, len(r.posts()))
 		}
 	}
-	if redirected {
+	if redirected.Load() {
 		t.Error("a redirect was followed")
 	}
 }
