@@ -26,6 +26,10 @@ type FailureCode string
 
 // The failure codes. They are part of the API: never renamed, only added to.
 const (
+	// Stage VALIDATE.
+	FailureDataInvalid FailureCode = "DATA_INVALID" // the data does not satisfy the template's JSON Schema
+	FailureSchemaLimit FailureCode = "SCHEMA_LIMIT" // time or memory limit of the check against a JSON Schema
+
 	// Stage TEMPLATE.
 	FailureTemplateSyntax FailureCode = "TEMPLATE_SYNTAX" // the Liquid does not parse
 	FailureTemplateRender FailureCode = "TEMPLATE_RENDER" // the Liquid fails with this data
@@ -42,6 +46,7 @@ const (
 	FailureBrowserGone   FailureCode = "BROWSER_GONE"   // the browser ended under the render
 	FailureDocumentLimit FailureCode = "DOCUMENT_LIMIT" // the result is larger than a document may be
 	FailurePDFProcessing FailureCode = "PDF_PROCESSING" // the finished PDF could not be marked or inspected
+	FailureExpired       FailureCode = "EXPIRED"        // it was expired before it was done
 	FailureInterrupted   FailureCode = "INTERRUPTED"    // the work was cut off too often: nodes died under it, or Platen has a fault
 
 	// Stage STORE.
@@ -84,6 +89,15 @@ type Failure struct {
 	Column       int             `json:"column,omitempty"`       // 1-based, in characters; 0: unknown
 	ProviderCode string          `json:"providerCode,omitempty"` // the storage's own code
 	Details      json.RawMessage `json:"details,omitempty"`      // failed addresses, HTTP status, request id
+	// DataErrors are the violations of the template's JSON Schema, of INVALID_DATA.
+	DataErrors []DataError `json:"dataErrors,omitempty"`
+}
+
+// DataError is one violation of a JSON Schema by a submission's data.
+type DataError struct {
+	Pointer string `json:"pointer"` // into the data (RFC 6901); "" is the whole
+	Keyword string `json:"keyword"` // of the schema, such as required
+	Message string `json:"message"`
 }
 
 // Error makes a Failure an error, so that the rooms that do the work can return it.

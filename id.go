@@ -15,6 +15,7 @@ const (
 	KindTemplate        Kind = "tpl"
 	KindTemplateVersion Kind = "tpv"
 	KindSubmission      Kind = "sub"
+	KindBatch           Kind = "bat"
 	KindAction          Kind = "act"
 	KindIntegration     Kind = "int"
 )

@@ -53,8 +53,30 @@ type PageSettings struct {
 	MarginLeft      string      `json:"marginLeft"`
 	Scale           float64     `json:"scale"` // 0.1 to 2
 	PrintBackground bool        `json:"printBackground"`
-	Media           Media       `json:"media"`
-	Timeout         int         `json:"timeout"` // seconds for the whole render
+	// PreferCSSPageSize lets an @page size in the CSS win over format, width and height.
+	PreferCSSPageSize bool `json:"preferCssPageSize,omitempty"`
+	// PageRanges are the pages to print, such as 1-3, 5; "": all.
+	PageRanges string `json:"pageRanges,omitempty"`
+	// Outline makes bookmarks from the headings; Chromium can do that for tagged PDFs only.
+	Outline bool `json:"outline,omitempty"`
+	// Tagged makes the PDF accessible: larger, and slower to make.
+	Tagged bool  `json:"tagged,omitempty"`
+	Media  Media `json:"media"`
+	// NoJavaScript refuses scripts. What has none is rendered without them either way.
+	NoJavaScript bool `json:"noJavaScript,omitempty"`
+	// WaitFor is what has to be true before printing, beside the load event and the fonts.
+	WaitFor *WaitFor `json:"waitFor,omitempty"`
+	Timeout int      `json:"timeout"` // seconds for the whole render
+}
+
+// WaitFor is what a page has to reach before it is printed. What is empty does not matter.
+type WaitFor struct {
+	// NetworkIdle: no request for half a second.
+	NetworkIdle bool `json:"networkIdle,omitempty"`
+	// Selector is the CSS selector of an element that must exist.
+	Selector string `json:"selector,omitempty"`
+	// Expression is JavaScript that must become truthy.
+	Expression string `json:"expression,omitempty"`
 }
 
 // DefaultPageSettings are those of a template that says nothing.

@@ -18,38 +18,68 @@ const (
 	DocumentFailed      DocumentState = "FAILED"
 )
 
-// DocumentFile is the finished file as it was stored.
+// DocumentFile is the finished file as it was stored. It stays when the document
+// expires, but for the copy itself.
 type DocumentFile struct {
-	ContentType string `json:"contentType"`
-	ByteSize    int64  `json:"byteSize"`
-	PageCount   int    `json:"pageCount"`
-	SHA256      string `json:"sha256"`  // hex
-	BlobKey     string `json:"blobKey"` // where Platen's own copy is; never shown
+	ContentType       string `json:"contentType"`
+	ByteSize          int64  `json:"byteSize"`
+	PageCount         int    `json:"pageCount"` // 0 for images
+	SHA256            string `json:"sha256"`    // hex
+	PasswordProtected bool   `json:"passwordProtected,omitempty"`
+	BlobKey           string `json:"blobKey,omitempty"` // where Platen's own copy is; never shown; "" once expired
 }
 
-// Submission is one rendering, of a template with data or of HTML.
+// SourceKind is what a submission is made of.
+type SourceKind string
+
+// The source kinds.
+const (
+	SourceTemplate SourceKind = "TEMPLATE" // a published version of a template
+	SourceDraft    SourceKind = "DRAFT"    // a template's draft, as it stood
+	SourceHTML     SourceKind = "HTML"
+	SourceURL      SourceKind = "URL"
+)
+
+// Submission is one rendering: of a template with data, of HTML, or of an address.
 type Submission struct {
 	Record
-	State DocumentState `json:"state"`
+	State  DocumentState `json:"state"`
+	Source SourceKind    `json:"source"`
+	Output OutputKind    `json:"output"`
 
-	// Of a template: its version, as it was used.
+	// BatchID is the batch that it was made in, at BatchIndex, counted from 0; "": none.
+	BatchID    string `json:"batchId,omitempty"`
+	BatchIndex int    `json:"batchIndex,omitempty"`
+	// Preview is for an editor's eyes: it is in no list and has no actions.
+	Preview bool `json:"preview,omitempty"`
+
+	// Of a template: its version, as it was used. A draft has no version.
 	TemplateID            string `json:"templateId,omitempty"`
 	TemplateVersionID     string `json:"templateVersionId,omitempty"`
 	TemplateVersionNumber int    `json:"templateVersionNumber,omitempty"`
 	TemplateName          string `json:"templateName,omitempty"`
 
 	// Content is what is rendered: a copy of the version's, with the submission's
-	// own page settings over it, or what was sent as HTML. It is kept with the
-	// data, apart from the record, and is nil in events and lists.
-	Content  *TemplateContent `json:"-"`
-	Data     json.RawMessage  `json:"-"`
-	Metadata json.RawMessage  `json:"metadata"` // an object
+	// own page settings over it, or what was sent as HTML, or the header, footer and
+	// settings for an address. It is kept with the data, apart from the record, and is
+	// nil in events and lists. So are the following.
+	Content    *TemplateContent `json:"-"`
+	URL        string           `json:"-"` // of an address
+	Screenshot *Screenshot      `json:"-"` // of an image
+	Data       json.RawMessage  `json:"-"`
+	Metadata   json.RawMessage  `json:"metadata"` // an object
 
 	File             *DocumentFile `json:"file,omitempty"`
 	Failure          *Failure      `json:"failure,omitempty"`
 	CreatedAt        time.Time     `json:"createdAt"`
 	ProcessedAt      *time.Time    `json:"processedAt,omitempty"`
 	ProcessingTimeMS *int          `json:"processingTimeMs,omitempty"`
+	// FinishedAt is when it left PENDING, whatever for.
+	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+	// ExpiresAt is when the own copy and the data are to be deleted; nil: never.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// ExpiredAt is when they were.
+	ExpiredAt *time.Time `json:"expiredAt,omitempty"`
 
 	// Revision grows with every change of the document's own fields.
 	Revision int `json:"revision"`
@@ -57,6 +87,8 @@ type Submission struct {
 	// PresignedUpload is where the file goes besides the integrations: an encrypted
 	// delivery.PresignedUpload, kept apart from the record. Nil: nowhere.
 	PresignedUpload []byte `json:"-"`
+	// Password opens the PDF, encrypted and kept apart like PresignedUpload. Nil: none.
+	Password []byte `json:"-"`
 }
 
 // Final tells whether nothing more happens to the document by itself.

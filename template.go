@@ -1,6 +1,7 @@
 package platen
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -19,6 +20,10 @@ type TemplateContent struct {
 	HeaderHTML string       `json:"headerHtml,omitempty"`
 	FooterHTML string       `json:"footerHtml,omitempty"`
 	Page       PageSettings `json:"page"`
+	// Schema is a JSON Schema (2020-12) that a submission's data has to satisfy; nil: none.
+	Schema json.RawMessage `json:"schema,omitempty"`
+	// SampleData is for previews.
+	SampleData json.RawMessage `json:"sampleData,omitempty"`
 }
 
 // Validate says what is wrong with the content; whether its Liquid parses is the
@@ -47,8 +52,13 @@ type Template struct {
 	Description   string
 	Draft         TemplateContent
 	LatestVersion int // number of the latest published version; 0: none yet
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	// ExpireAfter is after how many seconds its submissions expire unless they say
+	// otherwise; nil: never.
+	ExpireAfter *int
+	// ArchivedAt is since when it takes no submissions; nil: it does.
+	ArchivedAt *time.Time
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
 }
 
 // Validate says what is wrong with the template.
