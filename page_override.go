@@ -8,21 +8,31 @@ type PageOverride struct {
 	MarginTop, MarginRight, MarginBottom, MarginLeft *string
 	Scale                                            *float64
 	PrintBackground                                  *bool
+	PreferCSSPageSize                                *bool
+	PageRanges                                       *string // "": all pages again
+	Outline, Tagged                                  *bool
 	Media                                            *Media
-	Timeout                                          *int
+	NoJavaScript                                     *bool
+	// WaitFor replaces what was waited for as a whole. One without conditions takes it away.
+	WaitFor *WaitFor
+	Timeout *int
 }
 
 // Over returns the settings with the override's own over them. A size given in one
-// way replaces a size given in the other; width and height win over a format.
+// way replaces a size given in the other; width and height win over a format. Where
+// neither is left, because width and height were taken away, the paper is that of
+// DefaultPageSettings again.
 func (o PageOverride) Over(base PageSettings) PageSettings {
 	if o.Format != nil {
 		base.Format, base.Width, base.Height = *o.Format, "", ""
 	}
-	if o.Width != nil || o.Height != nil {
-		base.Format = ""
-	}
 	override(&base.Width, o.Width)
 	override(&base.Height, o.Height)
+	if base.Width != "" || base.Height != "" {
+		base.Format = ""
+	} else if base.Format == "" {
+		base.Format = DefaultPageSettings().Format
+	}
 	override(&base.Orientation, o.Orientation)
 	override(&base.MarginTop, o.MarginTop)
 	override(&base.MarginRight, o.MarginRight)
@@ -30,7 +40,18 @@ func (o PageOverride) Over(base PageSettings) PageSettings {
 	override(&base.MarginLeft, o.MarginLeft)
 	override(&base.Scale, o.Scale)
 	override(&base.PrintBackground, o.PrintBackground)
+	override(&base.PreferCSSPageSize, o.PreferCSSPageSize)
+	override(&base.PageRanges, o.PageRanges)
+	override(&base.Outline, o.Outline)
+	override(&base.Tagged, o.Tagged)
 	override(&base.Media, o.Media)
+	override(&base.NoJavaScript, o.NoJavaScript)
+	if o.WaitFor != nil {
+		base.WaitFor = o.WaitFor
+		if base.Waits() == (WaitFor{}) {
+			base.WaitFor = nil
+		}
+	}
 	override(&base.Timeout, o.Timeout)
 	return base
 }

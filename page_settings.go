@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // PaperFormat is a paper size by name.
@@ -37,6 +38,16 @@ const (
 	MediaScreen Media = "SCREEN"
 )
 
+// Limits of what a page setting may say, in characters.
+const (
+	MaxPageRanges     = 200
+	MaxWaitSelector   = 1_000
+	MaxWaitExpression = 4_000
+)
+
+// maxPageNumber is far beyond any document, and far below where numbers overflow.
+const maxPageNumber = 1_000_000
+
 // MaxRenderTimeout is the longest timeout of a page setting, in seconds. The job
 // that renders has longer, so that the page's own deadline always comes first.
 const MaxRenderTimeout = 120
@@ -55,28 +66,43 @@ type PageSettings struct {
 	PrintBackground bool        `json:"printBackground"`
 	// PreferCSSPageSize lets an @page size in the CSS win over format, width and height.
 	PreferCSSPageSize bool `json:"preferCssPageSize,omitempty"`
-	// PageRanges are the pages to print, such as 1-3, 5; "": all.
+	// PageRanges are the pages to print, such as 1-3, 5, 8-; "": all. They come in the
+	// order of the document and each once, whatever the order of the ranges.
 	PageRanges string `json:"pageRanges,omitempty"`
-	// Outline makes bookmarks from the headings; Chromium can do that for tagged PDFs only.
+	// Outline makes bookmarks from the headings. Chromium can do that for tagged PDFs
+	// only, so it makes the PDF Tagged as well.
 	Outline bool `json:"outline,omitempty"`
 	// Tagged makes the PDF accessible: larger, and slower to make.
 	Tagged bool  `json:"tagged,omitempty"`
 	Media  Media `json:"media"`
-	// NoJavaScript refuses scripts. What has none is rendered without them either way.
+	// NoJavaScript refuses scripts, and shows what noscript elements hold. What has no
+	// scripts is rendered without them either way.
 	NoJavaScript bool `json:"noJavaScript,omitempty"`
 	// WaitFor is what has to be true before printing, beside the load event and the fonts.
 	WaitFor *WaitFor `json:"waitFor,omitempty"`
 	Timeout int      `json:"timeout"` // seconds for the whole render
 }
 
-// WaitFor is what a page has to reach before it is printed. What is empty does not matter.
+// WaitFor is what a page has to reach before it is printed. What is empty or blank
+// does not matter.
 type WaitFor struct {
 	// NetworkIdle: no request for half a second.
 	NetworkIdle bool `json:"networkIdle,omitempty"`
 	// Selector is the CSS selector of an element that must exist.
 	Selector string `json:"selector,omitempty"`
-	// Expression is JavaScript that must become truthy.
+	// Expression is a JavaScript expression that must become truthy. A promise is
+	// awaited, and what it resolves to counts.
 	Expression string `json:"expression,omitempty"`
+}
+
+// Waits are the conditions of WaitFor without blank ones; the zero value is none.
+func (p PageSettings) Waits() WaitFor {
+	if p.WaitFor == nil {
+		return WaitFor{}
+	}
+	w := *p.WaitFor
+	w.Selector, w.Expression = strings.TrimSpace(w.Selector), strings.TrimSpace(w.Expression)
+	return w
 }
 
 // DefaultPageSettings are those of a template that says nothing.
@@ -165,6 +191,26 @@ func (p PageSettings) Validate() Errors {
 	if p.Timeout < 1 || p.Timeout > MaxRenderTimeout {
 		errs.Add(CodeInvalid, fmt.Sprintf("The timeout is 1 to %d seconds.", MaxRenderTimeout), "timeout")
 	}
+	if n := utf8.RuneCountInString(p.PageRanges); n > MaxPageRanges {
+		errs.Add(CodeTooLong, fmt.Sprintf("Page ranges have at most %d characters; this has %d.", MaxPageRanges, n), "pageRanges")
+	} else if err := checkPageRanges(p.PageRanges); err != nil {
+		errs.Add(CodeInvalid, err.Error(), "pageRanges")
+	}
+	waits := p.Waits()
+	for _, one := range []struct {
+		name, what, text string
+		most             int
+	}{
+		{"selector", "A selector", waits.Selector, MaxWaitSelector}, {"expression", "An expression", waits.Expression, MaxWaitExpression},
+	} {
+		if n := utf8.RuneCountInString(one.text); n > one.most {
+			errs.Add(CodeTooLong, fmt.Sprintf("%s to wait for has at most %d characters; this has %d.", one.what, one.most, n), "waitFor", one.name)
+		}
+		errs = append(errs, ValidateText(one.text, "waitFor", one.name)...)
+	}
+	if waits.Expression != "" && p.NoJavaScript {
+		errs.Add(CodeInvalid, "An expression is JavaScript, which these settings switch off: allow it, or wait for a selector.", "waitFor", "expression")
+	}
 	if len(errs) > 0 {
 		return errs
 	}
@@ -180,6 +226,38 @@ func (p PageSettings) Validate() Errors {
 		errs.Add(CodeInvalid, "The margins leave no room on the paper: make them smaller.", "marginTop")
 	}
 	return errs
+}
+
+// checkPageRanges says what is wrong with page ranges as Page.printToPDF takes them
+// (https://chromedevtools.github.io/devtools-protocol/tot/Page/#method-printToPDF).
+func checkPageRanges(ranges string) error {
+	if strings.TrimSpace(ranges) == "" {
+		return nil
+	}
+	for one := range strings.SplitSeq(ranges, ",") {
+		one = strings.TrimSpace(one)
+		from, to, isRange := strings.Cut(one, "-")
+		first, firstOK := pageNumber(from)
+		last, lastOK := pageNumber(to)
+		switch {
+		case !firstOK || !lastOK || first == 0 && last == 0:
+			return fmt.Errorf("%q is not a range of pages: write one page as 5, and several as 1-3, -3 (up to the third) or 8- (from the eighth), "+
+				"with commas between", shortened(one))
+		case isRange && first > 0 && last > 0 && first > last:
+			return fmt.Errorf("%q goes backwards: write the smaller page first", shortened(one))
+		}
+	}
+	return nil
+}
+
+// pageNumber reads the number of a page, the first being 1; "" is 0.
+func pageNumber(text string) (n uint64, ok bool) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return 0, true
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	return n, err == nil && n >= 1 && n <= maxPageNumber
 }
 
 // shortened is what is quoted of a value that may be of any length.

@@ -2,6 +2,7 @@ package platen
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,101 @@ func TestAnOverrideReplacesTheSizeAsAWhole(t *testing.T) {
 	}
 	if p := (PageOverride{}).Over(sized); p != sized {
 		t.Errorf("nothing changed something: %+v", p)
+	}
+	none := ""
+	if p := (PageOverride{Width: &none, Height: &none}).Over(sized); p.Format != "LETTER" || p.Width != "" || p.Height != "" {
+		t.Errorf("no size is left: %+v", p)
+	}
+	if p := (PageOverride{Width: &none}).Over(PageSettings{Format: a5}); p.Format != a5 {
+		t.Errorf("a width that was not there is taken away: %+v", p)
+	}
+	if p := (PageOverride{Width: &none}).Over(sized); p.Format != "" || p.Height != "2in" {
+		t.Errorf("half a size is not whole again: %+v", p)
+	}
+}
+
+func TestR2_3AnOverrideReachesEverySetting(t *testing.T) {
+	t.Parallel()
+	want := PageSettings{
+		Width: "1in", Height: "2in", Orientation: Landscape, MarginTop: "1mm", MarginRight: "2mm", MarginBottom: "3mm", MarginLeft: "4mm",
+		Scale: 0.5, PrintBackground: true, PreferCSSPageSize: true, PageRanges: "2-", Outline: true, Tagged: true, Media: MediaScreen,
+		NoJavaScript: true, WaitFor: &WaitFor{Selector: ".done"}, Timeout: 7,
+	}
+	all := PageOverride{
+		Width: &want.Width, Height: &want.Height, Orientation: &want.Orientation, MarginTop: &want.MarginTop, MarginRight: &want.MarginRight,
+		MarginBottom: &want.MarginBottom, MarginLeft: &want.MarginLeft, Scale: &want.Scale, PrintBackground: &want.PrintBackground,
+		PreferCSSPageSize: &want.PreferCSSPageSize, PageRanges: &want.PageRanges, Outline: &want.Outline, Tagged: &want.Tagged,
+		Media: &want.Media, NoJavaScript: &want.NoJavaScript, WaitFor: want.WaitFor, Timeout: &want.Timeout,
+	}
+	settings := reflect.ValueOf(want)
+	for i := range settings.NumField() {
+		if name := settings.Type().Field(i).Name; name != "Format" && settings.Field(i).IsZero() {
+			t.Errorf("this test says nothing of %s", name)
+		}
+	}
+	if got := all.Over(PageSettings{Format: "A4"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := (PageOverride{}).Over(want); got != want {
+		t.Errorf("nothing changed something: %+v", got)
+	}
+	for _, none := range []WaitFor{{}, {Selector: " ", Expression: "\n"}} {
+		if got := (PageOverride{WaitFor: &none}).Over(want); got.WaitFor != nil {
+			t.Errorf("the conditions are not taken away: %+v", got.WaitFor)
+		}
+	}
+}
+
+func TestR2_3PageRangesAreChecked(t *testing.T) {
+	t.Parallel()
+	for ranges, message := range map[string]string{
+		"": "", " ": "", "1": "", "1-3, 5": "", "8-": "", "-4": "", " 2 - 3 ,1": "", "7-7": "", "1000000": "",
+		"0": "not a range", "0-3": "not a range", "-": "not a range", "1,,2": "not a range", "1,": "not a range", ",": "not a range", "a": "not a range",
+		"1-2-3": "not a range", "1.5": "not a range", "+1": "not a range", "1–3": "not a range", "1000001": "not a range",
+		"99999999999999999999": "not a range", "1;2": "not a range", "3-1": "goes backwards", "1, 9-8": "goes backwards",
+		strings.Repeat("1,", MaxPageRanges/2) + "1": "at most 200",
+		strings.Repeat("x", MaxPageRanges):          `xxx..."`,
+	} {
+		page := DefaultPageSettings()
+		page.PageRanges = ranges
+		errs := page.Validate()
+		if message == "" && len(errs) > 0 || message != "" && (len(errs) != 1 || errs[0].Path[0] != "pageRanges" || !strings.Contains(errs[0].Message, message)) {
+			t.Errorf("%q: %v", ranges, errs)
+		}
+	}
+}
+
+func TestR2_3ConditionsAreChecked(t *testing.T) {
+	t.Parallel()
+	long := func(n int) string { return strings.Repeat("ü", n) }
+	for _, c := range []struct {
+		wait          WaitFor
+		noJavaScript  bool
+		path, message string
+	}{
+		{WaitFor{NetworkIdle: true, Selector: long(MaxWaitSelector), Expression: long(MaxWaitExpression)}, false, "", ""},
+		{WaitFor{Selector: long(MaxWaitSelector + 1)}, false, "waitFor.selector", "1000"},
+		{WaitFor{Expression: long(MaxWaitExpression + 1)}, false, "waitFor.expression", "4000"},
+		{WaitFor{Selector: "a\x00"}, false, "waitFor.selector", "U+0000"},
+		{WaitFor{Expression: "'\xff'"}, false, "waitFor.expression", "UTF-8"},
+		{WaitFor{Expression: "window.ready"}, true, "waitFor.expression", "JavaScript"},
+		{WaitFor{NetworkIdle: true, Selector: "p"}, true, "", ""},
+		{WaitFor{Expression: " \n", Selector: "\t"}, true, "", ""},
+	} {
+		page := DefaultPageSettings()
+		page.WaitFor, page.NoJavaScript = &c.wait, c.noJavaScript
+		errs := page.Validate()
+		if c.path == "" && len(errs) > 0 || c.path != "" && (len(errs) != 1 || strings.Join(errs[0].Path, ".") != c.path || !strings.Contains(errs[0].Message, c.message)) {
+			t.Errorf("%.40v: %v", c.wait, errs)
+		}
+	}
+	page := DefaultPageSettings()
+	if page.Waits() != (WaitFor{}) {
+		t.Error("settings without conditions wait")
+	}
+	page.WaitFor = &WaitFor{Selector: " p ", Expression: " "}
+	if got := page.Waits(); got != (WaitFor{Selector: "p"}) {
+		t.Errorf("%+v", got)
 	}
 }
 
