@@ -2,6 +2,7 @@ package platen
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -27,14 +28,16 @@ func (k OutputKind) ContentType() string {
 	return "image/" + k.Extension()
 }
 
-// Screenshot says how a page becomes an image.
+// Screenshot says how a page becomes an image. Of the page settings, media,
+// noJavaScript, waitFor and timeout apply to images as well.
 type Screenshot struct {
 	// Width and Height are those of the window, in CSS pixels.
 	Width  int `json:"width"`
 	Height int `json:"height"`
 	// DeviceScaleFactor is how many pixels of the image a CSS pixel is, each way.
 	DeviceScaleFactor float64 `json:"deviceScaleFactor"`
-	// FullPage makes the image as high as the whole page instead of as the window.
+	// FullPage makes the image as high as the whole page, but no lower than the window.
+	// It is as wide as the window either way.
 	FullPage bool `json:"fullPage"`
 	// Quality is 1 to 100, of JPEG and WebP; 0: the browser's default.
 	Quality int `json:"quality,omitempty"`
@@ -51,9 +54,22 @@ func DefaultScreenshot() Screenshot {
 const (
 	MaxWindow      = 4096     // of a screenshot's window, each way, in CSS pixels
 	MaxScaleFactor = 4        // device pixels for a CSS pixel
-	MaxImageSide   = 16_384   // pixels, each way: what Chromium can draw on one surface
+	MaxImageSide   = 16_383   // pixels, each way: the most that WebP has (RFC 9649, section 2.5)
 	MaxImagePixels = 64 << 20 // of an image in all; at four bytes each, and some copies of it
 )
+
+// CheckImageSize says what is wrong with the size of an image, in pixels.
+func CheckImageSize(width, height int) error {
+	if width > MaxImageSide || height > MaxImageSide || width*height > MaxImagePixels {
+		return fmt.Errorf("the image would be %d by %d pixels, and has at most %d each way and %d in all", width, height, MaxImageSide, MaxImagePixels)
+	}
+	return nil
+}
+
+// Pixels are the width and height of the image of so many CSS pixels, in pixels.
+func (s Screenshot) Pixels(width, height int) (int, int) {
+	return int(math.Round(float64(width) * s.DeviceScaleFactor)), int(math.Round(float64(height) * s.DeviceScaleFactor))
+}
 
 // Validate says what is wrong with the options for an image of a kind.
 func (s Screenshot) Validate(kind OutputKind) Errors {
@@ -69,6 +85,11 @@ func (s Screenshot) Validate(kind OutputKind) Errors {
 	// Written so that NaN is refused as well.
 	if !(s.DeviceScaleFactor >= 0.1 && s.DeviceScaleFactor <= MaxScaleFactor) {
 		errs.Add(CodeInvalid, fmt.Sprintf("deviceScaleFactor is 0.1 to %d.", MaxScaleFactor), "deviceScaleFactor")
+	}
+	if len(errs) == 0 {
+		if err := CheckImageSize(s.Pixels(s.Width, s.Height)); err != nil {
+			errs.Add(CodeInvalid, "The window is too large for this deviceScaleFactor: "+err.Error()+".", "deviceScaleFactor")
+		}
 	}
 	switch {
 	case s.Quality == 0:

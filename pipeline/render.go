@@ -180,7 +180,7 @@ func (p *Pipeline) render(ctx context.Context, s *platen.Submission, attempt int
 	if err != nil {
 		return nil, err
 	}
-	content := result.PDF
+	content := result.Content
 	var info pdf.Info
 	if s.Test {
 		content, info, err = p.PDF.Watermark(ctx, content, watermark)

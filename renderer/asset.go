@@ -1,6 +1,7 @@
 package renderer
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/url"
@@ -27,6 +28,7 @@ type asset struct {
 	number  int
 	asked   string // after redirects, with the query
 	status  int    // of the answer, 0: none yet
+	media   string // media type of the answer
 	refusal egress.Refusal
 	failed  bool
 	done    bool
@@ -47,15 +49,20 @@ const maxTracked = 10_000
 // assets follows the requests of one render: those under way, and the required
 // ones that failed.
 type assets struct {
-	mu     sync.Mutex
-	all    map[proto.NetworkRequestID]*asset
-	number int
+	frame proto.PageFrameID // of the document itself
+	// changed is told of each request that begins or ends.
+	changed chan struct{}
+
+	mu       sync.Mutex
+	all      map[proto.NetworkRequestID]*asset
+	number   int
+	document *asset // the latest request for the document itself, of a page at an address
 }
 
 func (a *assets) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all, a.number = map[proto.NetworkRequestID]*asset{}, 0
+	a.all, a.number, a.document = map[proto.NetworkRequestID]*asset{}, 0, nil
 }
 
 // event takes the events of the Network domain. Events of requests that began
@@ -111,6 +118,10 @@ func (a *assets) sent(sent proto.NetworkRequestWillBeSent) {
 		one.URL, one.Type = withoutQuery(sent.Request.URL), string(sent.Type)
 	}
 	one.asked = sent.Request.URL
+	if sent.Type == proto.NetworkResourceTypeDocument && sent.FrameID == a.frame {
+		a.document = one
+	}
+	signal(a.changed)
 }
 
 // entry finds or makes the asset of a request. The lock must be held.
@@ -133,8 +144,11 @@ func (a *assets) answered(id proto.NetworkRequestID, status int, headers proto.N
 	one := a.entry(id)
 	one.status = status
 	for name, value := range headers {
-		if strings.EqualFold(name, egress.Header) {
+		switch {
+		case strings.EqualFold(name, egress.Header):
 			one.refusal = egress.Refusal(value.Str())
+		case strings.EqualFold(name, "Content-Type"):
+			one.media, _, _ = strings.Cut(value.Str(), ";")
 		}
 	}
 	one.failed = one.failed || status >= 400
@@ -149,6 +163,7 @@ func (a *assets) done(id proto.NetworkRequestID, reason string) {
 		return
 	}
 	one.done = true
+	signal(a.changed)
 	if reason != "" && !one.failed {
 		one.failed, one.Error = true, reason
 	}
@@ -202,6 +217,42 @@ func (a *assets) loading() []string {
 		urls = append(urls, one.URL)
 	}
 	return urls[:min(len(urls), maxAssets)]
+}
+
+// visited is the latest request for the document itself, explained.
+func (a *assets) visited(proxy *egress.Proxy) asset {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.document == nil {
+		return asset{}
+	}
+	one := *a.document
+	if one.failed {
+		one.explain(proxy)
+	}
+	return one
+}
+
+// idleTime is how long no request may begin, end or be under way for the network to
+// count as idle.
+const idleTime = 500 * time.Millisecond
+
+// idle waits until the network is.
+func (a *assets) idle(ctx context.Context) error {
+	for {
+		var quiet <-chan time.Time
+		// A stream of events is open for as long as the page is.
+		if len(a.which(func(one *asset) bool { return !one.done && one.Type != string(proto.NetworkResourceTypeEventSource) })) == 0 {
+			quiet = time.After(idleTime)
+		}
+		select {
+		case <-a.changed:
+		case <-quiet:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (a *assets) which(want func(*asset) bool) []asset {

@@ -17,8 +17,8 @@ import (
 const (
 	// maxSent is what Chromium takes in one message; a larger one ends the connection.
 	maxSent = 100 << 20
-	// maxReceived holds the largest PDF in base64.
-	maxReceived = maxPDF/3*4 + 1<<10
+	// maxReceived holds the largest file in base64.
+	maxReceived = maxFile/3*4 + 1<<10
 	// sendTimeout is how long Chromium may leave a message in the pipe.
 	sendTimeout = 10 * time.Second
 )

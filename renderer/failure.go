@@ -40,7 +40,7 @@ func failureOf(err error) *platen.Failure {
 	case errors.Is(err, errSentTooLarge):
 		return renderFailure(platen.FailureDocumentLimit, false, fmt.Sprintf("The page is larger than %d MB. Make it smaller.", maxSent>>20), nil)
 	case errors.Is(err, errReceivedTooLarge):
-		return renderFailure(platen.FailureDocumentLimit, false, fmt.Sprintf("The PDF is larger than %d MB. Split the document.", maxPDF>>20), nil)
+		return renderFailure(platen.FailureDocumentLimit, false, fmt.Sprintf("The finished file is larger than %d MB. Split the document.", maxFile>>20), nil)
 	case errors.Is(err, errPageMoved):
 		return renderFailure(platen.FailureRenderFailed, false,
 			"The page went to another address while it was printed. Take out the refresh, or the script that sets its location.", nil)
@@ -51,14 +51,24 @@ func failureOf(err error) *platen.Failure {
 }
 
 // timeoutFailure names what the document was waiting for.
-func timeoutFailure(seconds int, step string, loading []string) *platen.Failure {
-	message := fmt.Sprintf("The document was not ready after %d s, the timeout of its page settings: it was still %s.", seconds, step)
-	if len(loading) > 0 {
+func timeoutFailure(seconds int, j *job, loading []string) *platen.Failure {
+	message := fmt.Sprintf("The document was not ready after %d s, the timeout of its page settings: it was still %s.", seconds, j.step)
+	details := map[string]any{"step": j.step}
+	if j.condition != "" {
+		details["condition"] = j.condition
+	}
+	if j.exception != "" {
+		message += fmt.Sprintf(" The expression throws %s.", j.exception)
+		details["exception"] = j.exception
+	}
+	switch {
+	case len(loading) > 0:
 		message += fmt.Sprintf(" %s has not answered.", loading[0])
-	} else {
+	case j.condition != "":
+		message += " Correct the condition or the page, or raise the timeout."
+	default:
 		message += " Look for a script that does not end, make the document smaller, or raise the timeout."
 	}
-	details := map[string]any{"step": step}
 	if len(loading) > 0 {
 		details["loading"] = loading
 	}

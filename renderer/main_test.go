@@ -126,7 +126,7 @@ func render(t testing.TB, p Page) []byte {
 	if result.Duration <= 0 {
 		t.Errorf("the render took %v", result.Duration)
 	}
-	return result.PDF
+	return result.Content
 }
 
 func details(err error) string {

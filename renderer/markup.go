@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"platen"
+
 	nethtml "golang.org/x/net/html"
 )
 
@@ -23,6 +25,9 @@ var (
 	endStyle     = regexp.MustCompile(`(?i)</(style)`)
 )
 
+// autoPage keeps an @page size in the CSS from counting.
+const autoPage = "@page{size:auto!important}"
+
 // markup is a whole document, and what is known about it before it is loaded.
 type markup struct {
 	html      string
@@ -34,8 +39,9 @@ type markup struct {
 }
 
 // newMarkup puts the style sheet, and a title if there is none, at the end of
-// the document's head.
-func newMarkup(source, css, title string) markup {
+// the document's head, and applies what the page settings say of scripts and of
+// the size of @page.
+func newMarkup(source, css, title string, settings platen.PageSettings) markup {
 	source = strings.TrimPrefix(source, "\ufeff")
 	lower, lowerCSS := asciiLower(source), asciiLower(css)
 	has := func(words ...string) bool {
@@ -50,11 +56,13 @@ func newMarkup(source, css, title string) markup {
 	if css != "" {
 		insert.WriteString("<style>\n" + endStyle.ReplaceAllString(css, `<\/$1`) + "\n</style>")
 	}
-	if has("@page") {
+	if has("@page") && !settings.PreferCSSPageSize {
 		// Chromium turns the paper as @page says, even where that may not set its size.
-		insert.WriteString("<style>@page{size:auto!important}</style>")
+		insert.WriteString("<style>" + autoPage + "</style>")
 	}
-	m := markup{html: source, scripts: has(scriptWords...) || hasEvent(lower) || hasEvent(lowerCSS), refreshes: has("http-equiv")}
+	m := markup{html: source, refreshes: has("http-equiv")}
+	// An expression to wait for is a script as well, and may do what scripts do.
+	m.scripts = has(scriptWords...) || hasEvent(lower) || hasEvent(lowerCSS) || settings.Waits().Expression != ""
 	if insert.Len() > 0 {
 		at := endOfHead(source)
 		m.html = source[:at] + insert.String() + source[at:]
@@ -62,6 +70,7 @@ func newMarkup(source, css, title string) markup {
 	m.addresses = m.scripts || has(addressWords...)
 	m.fonts = m.addresses || has("@font-face")
 	m.images = m.scripts || has("<im") // <img>, and <image>, which is another word for it
+	m.scripts = m.scripts && !settings.NoJavaScript
 	return m
 }
 

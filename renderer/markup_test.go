@@ -3,6 +3,8 @@ package renderer
 import (
 	"strings"
 	"testing"
+
+	"platen"
 )
 
 func TestMarkupThatMayRunAScriptIsSeen(t *testing.T) {
@@ -14,17 +16,17 @@ func TestMarkupThatMayRunAScriptIsSeen(t *testing.T) {
 		"<iframe src=x>", "<IFRAME srcdoc='x'>", "<frameset><frame src=x>", "<object data=x>", "<embed src=x>", "<portal src=x>", "<fencedframe>",
 		"<noscript>shown without scripts</noscript>",
 	} {
-		if !newMarkup(html, "", "").scripts {
+		if !newMarkup(html, "", "", platen.PageSettings{}).scripts {
 			t.Errorf("missed in %q", html)
 		}
 	}
-	if !newMarkup("<p>", "</style><script>1</script>", "").scripts {
+	if !newMarkup("<p>", "</style><script>1</script>", "", platen.PageSettings{}).scripts {
 		t.Error("missed in the style sheet")
 	}
 	for _, html := range []string{
 		"<p>Hello</p>", "<svg><rect/></svg>", "<p class=on>", "<p>on = off</p>", "<a href=https://example.com>", "<p>description: x</p>", "<table border=1>",
 	} {
-		if newMarkup(html, "", "").scripts {
+		if newMarkup(html, "", "", platen.PageSettings{}).scripts {
 			t.Errorf("%q counts as scripted", html)
 		}
 	}
@@ -35,17 +37,17 @@ func TestMarkupThatMayLoadSomethingIsSeen(t *testing.T) {
 		"<img src=https://x/y>", "<img src=//x/y>", "<img src=HTTP:x>", `<img src=http:\\x\y>`, "<img src=&#104;ttps:/x>", "<img src='htt&Tab;p:x'>",
 		"<style>p{background:url(\\68ttp:x)}</style>", "<script>1</script>",
 	} {
-		if !newMarkup(html, "", "").addresses {
+		if !newMarkup(html, "", "", platen.PageSettings{}).addresses {
 			t.Errorf("missed in %q", html)
 		}
 	}
-	if m := newMarkup("<p>Plain</p><img src=data:image/gif;base64,AAAA>", "p{color:red}", "T"); m.addresses || m.fonts || m.refreshes {
+	if m := newMarkup("<p>Plain</p><img src=data:image/gif;base64,AAAA>", "p{color:red}", "T", platen.PageSettings{}); m.addresses || m.fonts || m.refreshes {
 		t.Errorf("%+v", m)
 	}
-	if m := newMarkup("<p>", "@FONT-FACE{src:url(data:x)}", ""); !m.fonts {
+	if m := newMarkup("<p>", "@FONT-FACE{src:url(data:x)}", "", platen.PageSettings{}); !m.fonts {
 		t.Error("a font is missed")
 	}
-	if m := newMarkup("<META HTTP-EQUIV=refresh>", "", ""); !m.refreshes {
+	if m := newMarkup("<META HTTP-EQUIV=refresh>", "", "", platen.PageSettings{}); !m.refreshes {
 		t.Error("a refresh is missed")
 	}
 }
@@ -72,24 +74,24 @@ func TestTheStyleSheetGoesToTheEndOfTheHead(t *testing.T) {
 		{"<!doctype html><p></head>", "<!doctype html>§<p></head>"},
 	} {
 		want := strings.Replace(c.want, "§", style, 1)
-		if got := newMarkup(c.source, "X", "").html; got != want {
+		if got := newMarkup(c.source, "X", "", platen.PageSettings{}).html; got != want {
 			t.Errorf("%q\n got %q\nwant %q", c.source, got, want)
 		}
 	}
 }
 
 func TestAStyleSheetCannotEndItsElement(t *testing.T) {
-	m := newMarkup("<head></head>", "a::after{content:'</STYLE><script>alert(1)</script>'}", "")
+	m := newMarkup("<head></head>", "a::after{content:'</STYLE><script>alert(1)</script>'}", "", platen.PageSettings{})
 	if strings.Count(strings.ToLower(m.html), "</style") != 1 || !strings.Contains(m.html, `<\/STYLE>`) {
 		t.Error(m.html)
 	}
 }
 
 func TestATitleIsAddedOnlyWhereThereIsNone(t *testing.T) {
-	if got := newMarkup("<head></head>", "", "A & <B>").html; got != "<head><title>A &amp; &lt;B&gt;</title></head>" {
+	if got := newMarkup("<head></head>", "", "A & <B>", platen.PageSettings{}).html; got != "<head><title>A &amp; &lt;B&gt;</title></head>" {
 		t.Error(got)
 	}
-	if got := newMarkup("<head><Title>Mine</Title></head>", "", "Other").html; strings.Contains(got, "Other") {
+	if got := newMarkup("<head><Title>Mine</Title></head>", "", "Other", platen.PageSettings{}).html; strings.Contains(got, "Other") {
 		t.Error(got)
 	}
 }
@@ -98,7 +100,7 @@ func BenchmarkMarkup(b *testing.B) {
 	source := "<!doctype html><table>" + strings.Repeat("<tr><td>Person on position</td><td>1.000,00 €</td></tr>\n", 20_000)
 	b.SetBytes(int64(len(source)))
 	for b.Loop() {
-		newMarkup(source, "td{color:red}", "Title")
+		newMarkup(source, "td{color:red}", "Title", platen.PageSettings{})
 	}
 }
 

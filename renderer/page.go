@@ -1,9 +1,7 @@
 package renderer
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"platen"
 	"platen/egress"
 
 	"github.com/go-rod/rod/lib/cdp"
@@ -22,6 +21,9 @@ import (
 type owner struct {
 	account string
 	scripts bool
+	// once is a page at an address. It has a real origin, which keeps cookies, storage
+	// and service workers, so it serves nobody again.
+	once bool
 }
 
 // page is an incognito context with one tab, and so a renderer process of its own.
@@ -42,12 +44,15 @@ type page struct {
 	doubt atomic.Bool
 	// moved is set when the document, or a frame in it, went to an address.
 	moved atomic.Bool
-	// left is set when the document itself did: what is printed is then another one.
-	left atomic.Bool
+	// left counts how often the document itself did: what is printed is then another one.
+	left atomic.Int64
+	// travel follows the loading of a page at an address.
+	travel travel
 
 	// What the tab is set to, so that it is told only of changes.
 	media   string
 	network bool
+	window  window
 
 	uses  int
 	since time.Time // when its last render ended
@@ -64,6 +69,7 @@ func newPage(ctx context.Context, b *browser, o owner) (*page, error) {
 		return nil, err
 	}
 	p := &page{browser: b, owner: o, context: made.BrowserContextID, loaded: make(chan struct{}, 1), blank: true}
+	p.travel.changed, p.assets.changed = make(chan struct{}, 1), make(chan struct{}, 1)
 	p.assets.reset()
 	p.life, p.end = context.WithCancelCause(b.life)
 	if err := p.open(root); err != nil {
@@ -74,11 +80,18 @@ func newPage(ctx context.Context, b *browser, o owner) (*page, error) {
 }
 
 func (p *page) open(root session) error {
+	if p.owner.once {
+		deny := proto.BrowserSetDownloadBehavior{Behavior: proto.BrowserSetDownloadBehaviorBehaviorDeny, BrowserContextID: p.context}
+		if err := deny.Call(root); err != nil {
+			return err
+		}
+	}
 	target, err := proto.TargetCreateTarget{URL: "about:blank", BrowserContextID: p.context}.Call(root)
 	if err != nil {
 		return err
 	}
 	p.frame = proto.PageFrameID(target.TargetID)
+	p.assets.frame = p.frame
 	attached, err := proto.TargetAttachToTarget{TargetID: target.TargetID, Flatten: true}.Call(root)
 	if err != nil {
 		return err
@@ -110,10 +123,7 @@ func (p *page) at(ctx context.Context) session {
 func (p *page) event(method string, params json.RawMessage) {
 	switch method {
 	case "Page.loadEventFired":
-		select {
-		case p.loaded <- struct{}{}:
-		default:
-		}
+		signal(p.loaded)
 	case "Inspector.targetCrashed":
 		p.end(errPageCrashed)
 	case "Page.frameAttached", "Page.windowOpen", "Page.downloadWillBegin":
@@ -128,8 +138,10 @@ func (p *page) event(method string, params json.RawMessage) {
 		}
 		// A frame in the document may go where it likes, and a document to its own anchors.
 		if json.Unmarshal(params, &to) == nil && (to.FrameID == p.frame || to.Frame.ID == p.frame) && to.NavigationType != "sameDocument" {
-			p.left.Store(true)
+			p.left.Add(1)
 		}
+	case "Page.frameStartedLoading", "Page.frameStoppedLoading", "Page.frameScheduledNavigation", "Page.frameClearedScheduledNavigation":
+		p.travel.event(p.frame, method, params)
 	case "Page.javascriptDialogOpening":
 		// A dialog holds its page until it is answered. The answer to this is nobody's concern.
 		go p.browser.call(p.life, p.session, "Page.handleJavaScriptDialog", proto.PageHandleJavaScriptDialog{Accept: true})
@@ -141,30 +153,40 @@ func (p *page) event(method string, params json.RawMessage) {
 // job is what one render needs of a page.
 type job struct {
 	markup
-	media    string
-	print    map[string]any
-	proxy    *egress.Proxy
-	timeout  time.Duration // from when it has a page
-	deadline time.Time     // set when it has its first
-	step     string        // what it is doing, for the failure of a timeout
+	address    string // of the page, in place of markup
+	media      string
+	print      map[string]any // parameters of a PDF
+	screenshot *screenshot    // of an image, in place of a PDF
+	wait       platen.WaitFor
+	proxy      *egress.Proxy
+	timeout    time.Duration // from when it has a page
+	deadline   time.Time     // set when it has its first
+
+	// For the failure of a timeout.
+	step      string // what it is doing
+	condition string // which condition it waits for
+	exception string // what the latest try of the expression threw
 }
 
-// render loads the document and prints it.
+// doing says what the job is at.
+func (j *job) doing(step string) { j.step, j.condition, j.exception = step, "", "" }
+
+// render loads the document and makes the file.
 func (p *page) render(ctx context.Context, j *job) ([]byte, error) {
 	ctx, cancel := within(ctx, p.life)
 	defer cancel()
-	pdf, err := p.loadAndPrint(ctx, j)
+	file, err := p.make(ctx, j)
 	if err != nil && p.life.Err() != nil {
 		return nil, context.Cause(p.life) // whatever the tab answered while it went away
 	}
 	var refused *cdp.Error
-	if errors.As(err, &refused) && p.moved.Load() {
+	if errors.As(err, &refused) && p.moved.Load() && j.address == "" {
 		return nil, errPageMoved
 	}
-	return pdf, err
+	return file, err
 }
 
-func (p *page) loadAndPrint(ctx context.Context, j *job) ([]byte, error) {
+func (p *page) make(ctx context.Context, j *job) ([]byte, error) {
 	tab := p.at(ctx)
 	if err := p.prepare(tab, j); err != nil {
 		return nil, err
@@ -173,48 +195,78 @@ func (p *page) loadAndPrint(ctx context.Context, j *job) ([]byte, error) {
 	p.blank = false
 	p.doubt.Store(false)
 	p.moved.Store(false)
-	p.left.Store(false)
+	p.left.Store(0)
 	p.assets.reset()
 	p.forgetLoad()
-
-	j.step = "loading the page"
+	if err := checkExpression(tab, j.wait.Expression); err != nil {
+		return nil, err
+	}
+	if j.address != "" {
+		return p.visit(tab, j)
+	}
+	j.doing("loading the page")
 	if err := (proto.PageSetDocumentContent{FrameID: p.frame, HTML: j.html}).Call(tab); err != nil {
 		return nil, err
 	}
 	if err := p.waitForLoad(ctx); err != nil {
 		return nil, err
 	}
-	if p.left.Load() {
+	if p.left.Load() > 0 {
 		return nil, errPageMoved
 	}
+	file, err := p.finish(tab, j)
+	if p.left.Load() > 0 && ctx.Err() == nil {
+		return nil, errPageMoved
+	}
+	return file, err
+}
+
+// finish waits for what a loaded page still has to reach, and makes the file.
+func (p *page) finish(tab session, j *job) ([]byte, error) {
+	if err := p.await(tab, j); err != nil {
+		return nil, err
+	}
 	if j.images {
-		j.step = "loading images"
+		j.doing("loading images")
 		if err := p.brokenImages(tab); err != nil {
 			return nil, err
 		}
 	}
 	if j.fonts {
-		j.step = "loading fonts"
+		j.doing("loading fonts")
 		if _, err := (proto.RuntimeEvaluate{Expression: "document.fonts.ready.then(()=>1)", AwaitPromise: true}).Call(tab); err != nil {
 			return nil, err
 		}
 	}
-	if failure := assetFailure(p.assets.failed(j.proxy), j.proxy.Setting()); failure != nil {
-		return nil, failure
+	if err := p.missingAssets(j); err != nil {
+		return nil, err
 	}
-	j.step = "printing"
-	answer, err := tab.call(ctx, p.session, "Page.printToPDF", j.print)
+	var file []byte
+	var err error
+	if j.screenshot != nil {
+		j.doing("drawing")
+		file, err = p.capture(tab, j.screenshot)
+	} else {
+		j.doing("printing")
+		file, err = p.print(tab, j)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if p.left.Load() {
-		return nil, errPageMoved
-	}
 	// Printing can load what the screen did not need.
-	if failure := assetFailure(p.assets.failed(j.proxy), j.proxy.Setting()); failure != nil {
-		return nil, failure
+	return file, p.missingAssets(j)
+}
+
+// missingAssets is the failure of a document that lacks some. A page at an address
+// is somebody else's, who may live with that, and so has to be lived with here.
+func (p *page) missingAssets(j *job) error {
+	if j.address != "" {
+		return nil
 	}
-	return decodePDF(answer)
+	if failure := assetFailure(p.assets.failed(j.proxy), j.proxy.Setting()); failure != nil {
+		return failure
+	}
+	return nil
 }
 
 // findBroken lists the sources of images that did not become pictures. decode tells
@@ -267,6 +319,16 @@ func (p *page) prepare(tab session, j *job) error {
 		}
 		p.media = j.media
 	}
+	var shown window // none, of a PDF
+	if j.screenshot != nil {
+		shown = j.screenshot.window
+	}
+	if p.window != shown {
+		if err := shown.emulate(tab); err != nil {
+			return err
+		}
+		p.window = shown
+	}
 	// Off where nothing is loaded: it would send every data: image back to us.
 	if p.network != j.addresses {
 		var err error
@@ -283,6 +345,14 @@ func (p *page) prepare(tab session, j *job) error {
 		p.network = j.addresses
 	}
 	return nil
+}
+
+// signal tells whoever waits on c that something happened; once is enough.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func (p *page) forgetLoad() {
@@ -357,17 +427,4 @@ func (p *page) dispose() {
 	if errors.Is(err, context.DeadlineExceeded) {
 		p.browser.kill() // it does not even answer that
 	}
-}
-
-// decodePDF takes the PDF out of the answer to Page.printToPDF. It avoids the
-// JSON decoder, which would go over many megabytes three times.
-func decodePDF(answer json.RawMessage) ([]byte, error) {
-	_, data, found := bytes.Cut(answer, []byte(`"data":"`))
-	end := bytes.IndexByte(data, '"')
-	if !found || end < 0 {
-		return nil, fmt.Errorf("the browser's answer to printing is not a PDF: %.100s", answer)
-	}
-	pdf := make([]byte, base64.StdEncoding.DecodedLen(end))
-	n, err := base64.StdEncoding.Decode(pdf, data[:end])
-	return pdf[:n], err
 }

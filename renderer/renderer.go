@@ -51,7 +51,7 @@ const (
 
 var errClosed = errors.New("the renderer is closed")
 
-// Renderer makes PDFs. It is safe for concurrent use.
+// Renderer makes PDFs and images. It is safe for concurrent use.
 type Renderer struct {
 	options Options
 	turns   chan struct{}
@@ -115,6 +115,10 @@ type Page struct {
 	Account string
 	// HTML and CSS are the document. Addresses in them must be absolute.
 	HTML, CSS string
+	// URL is the http or https address of the document, in place of HTML and CSS. The
+	// browser follows redirects, and the document is the page where it ends up. What
+	// such a page itself lacks does not make the document fail: it is somebody else's.
+	URL string
 	// HeaderHTML and FooterHTML stand in the top and bottom margin of each page;
 	// "": nothing. Elements of the classes pageNumber, totalPages, date and title are
 	// filled in. They have no scripts, and images only as data: addresses.
@@ -122,11 +126,19 @@ type Page struct {
 	Settings               platen.PageSettings
 	// Title is the PDF's title if the HTML has none.
 	Title string
+	// Output is what to make; "": a PDF. An image has neither header nor footer, and
+	// the settings of paper, pages, scale and printBackground do not apply to it.
+	Output platen.OutputKind
+	// Screenshot says how an image is made. It has to be valid; a PDF does without.
+	Screenshot platen.Screenshot
+	// Watermark is drawn large over an image, so that nothing in the page can remove
+	// it; "": nothing. A PDF does not get it here.
+	Watermark string
 }
 
 // Result is a document.
 type Result struct {
-	PDF      []byte
+	Content  []byte        // the file: a PDF, or an image of the kind that was asked for
 	Duration time.Duration // without the waiting for one's turn
 }
 
@@ -135,12 +147,9 @@ type Result struct {
 // settings counts as well. The error
 // is a *platen.Failure, or ctx's if the caller gave up.
 func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
-	parameters, err := printParameters(p)
+	j, err := r.job(p)
 	if err != nil {
-		return nil, renderFailure(platen.FailureRenderFailed, false, "The page cannot be printed: "+err.Error()+".", nil)
-	}
-	if len(p.HTML)+len(p.CSS) > maxSent {
-		return nil, failureOf(errSentTooLarge)
+		return nil, err
 	}
 	select {
 	case r.turns <- struct{}{}:
@@ -151,36 +160,88 @@ func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
 		return nil, failureOf(errClosed)
 	}
 	started := time.Now()
-	j := &job{markup: newMarkup(p.HTML, p.CSS, p.Title), media: mediaType(p.Settings.Media), print: parameters, proxy: r.options.Proxy,
-		timeout: time.Duration(p.Settings.Timeout) * time.Second}
-	var pdf []byte
-	var loading []string
-	for range 2 {
-		pdf, loading, err = r.try(ctx, p.Account, j)
-		if !errors.Is(err, errBrowserGone) {
-			break // only a browser that died is worth a second try
-		}
+	file, loading, err := r.insist(ctx, p.Account, j)
+	if err == nil && p.Watermark != "" && j.screenshot != nil {
+		file, err = r.mark(ctx, p, j, file)
 	}
 	switch {
-	case err == nil && len(pdf) > maxPDF:
+	case err == nil && len(file) > maxFile:
 		return nil, failureOf(errReceivedTooLarge)
 	case err == nil:
-		return &Result{PDF: pdf, Duration: time.Since(started)}, nil
+		return &Result{Content: file, Duration: time.Since(started)}, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, timeoutFailure(p.Settings.Timeout, j.step, loading)
+		return nil, timeoutFailure(p.Settings.Timeout, j, loading)
 	}
 	r.options.Log.Debug("render failed", "error", err)
 	return nil, failureOf(err)
 }
 
+// job is what has to be done for a page.
+func (r *Renderer) job(p Page) (*job, error) {
+	j := &job{address: p.URL, media: mediaType(p.Settings.Media), wait: p.Settings.Waits(), proxy: r.options.Proxy,
+		timeout: time.Duration(p.Settings.Timeout) * time.Second}
+	switch {
+	case p.URL != "":
+		if failure := checkAddress(p.URL); failure != nil {
+			return nil, failure
+		}
+		j.markup = markup{scripts: !p.Settings.NoJavaScript, addresses: true, fonts: true}
+	case len(p.HTML)+len(p.CSS) > maxSent:
+		return nil, failureOf(errSentTooLarge)
+	default:
+		j.markup = newMarkup(p.HTML, p.CSS, p.Title, p.Settings)
+	}
+	if p.Output == "" || p.Output == platen.OutputPDF {
+		var err error
+		if j.print, err = printParameters(p); err != nil {
+			return nil, renderFailure(platen.FailureRenderFailed, false, "The page cannot be printed: "+err.Error()+".", nil)
+		}
+		return j, nil
+	}
+	if errs := p.Screenshot.Validate(p.Output); len(errs) > 0 || captureFormats[p.Output] == "" {
+		return nil, renderFailure(platen.FailureRenderFailed, false, fmt.Sprintf("The page cannot become such an image (%s). %v", p.Output, errs), nil)
+	}
+	j.screenshot = newScreenshot(p.Screenshot, p.Output)
+	if p.Watermark != "" {
+		j.screenshot.kind, j.screenshot.quality = platen.OutputPNG, 0 // lossless until it is marked
+	}
+	return j, nil
+}
+
+// mark draws the watermark over an image, on a page of ours and at the same size in
+// pixels. It takes what is left of the document's time.
+func (r *Renderer) mark(ctx context.Context, p Page, done *job, image []byte) ([]byte, error) {
+	html, width, height, err := marked(image, p.Watermark)
+	if err != nil {
+		return nil, err
+	}
+	done.doing("drawing the watermark")
+	j := &job{markup: markup{html: html}, media: done.media, proxy: done.proxy, deadline: done.deadline, screenshot: &screenshot{
+		window: window{width: width, height: height, scale: 1, transparent: done.screenshot.transparent}, kind: p.Output, quality: p.Screenshot.Quality,
+	}}
+	file, _, err := r.insist(ctx, p.Account, j)
+	return file, err
+}
+
+// insist renders, and once more if the browser dies under it.
+func (r *Renderer) insist(ctx context.Context, account string, j *job) (file []byte, loading []string, err error) {
+	for range 2 {
+		file, loading, err = r.try(ctx, account, j)
+		if !errors.Is(err, errBrowserGone) {
+			break
+		}
+	}
+	return file, loading, err
+}
+
 // try renders once, on a page of the account. loading is what a document that
 // failed was still waiting for.
-func (r *Renderer) try(ctx context.Context, account string, j *job) (pdf []byte, loading []string, err error) {
+func (r *Renderer) try(ctx context.Context, account string, j *job) (file []byte, loading []string, err error) {
 	taking, cancel := context.WithTimeout(ctx, takeTimeout)
 	defer cancel()
-	p, err := r.take(taking, owner{account: account, scripts: j.scripts})
+	p, err := r.take(taking, owner{account: account, scripts: j.scripts, once: j.address != ""})
 	if err != nil {
 		if taking.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%w: it gives no page within %v", errBrowserGone, takeTimeout)
@@ -194,12 +255,17 @@ func (r *Renderer) try(ctx context.Context, account string, j *job) (pdf []byte,
 	}
 	ctx, cancel = context.WithDeadline(ctx, j.deadline)
 	defer cancel()
-	pdf, err = p.render(ctx, j)
+	file, err = p.render(ctx, j)
 	if err != nil {
 		loading = p.assets.loading()
 	}
+	if j.address != "" {
+		for _, one := range p.assets.which(func(one *asset) bool { return one.failed }) {
+			r.options.Log.Debug("something of a page at an address did not load", "address", one.URL, "status", one.status, "error", one.Error)
+		}
+	}
 	r.release(p, j, err == nil)
-	return pdf, loading, err
+	return file, loading, err
 }
 
 // take finds an idle page of the owner, or makes one.
@@ -234,7 +300,7 @@ func (r *Renderer) take(ctx context.Context, o owner) (*page, error) {
 // kept, and one whose document can act by itself is emptied first.
 func (r *Renderer) release(p *page, j *job, well bool) {
 	p.since = time.Now()
-	if !well || p.doubt.Load() || p.uses >= maxPageUses {
+	if !well || p.owner.once || p.doubt.Load() || p.uses >= maxPageUses {
 		r.drop(p)
 		return
 	}

@@ -354,8 +354,8 @@ func TestABrowserThatDiesIsReplacedWithinTheRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text(t, result.PDF), "survived") {
-		t.Error(text(t, result.PDF))
+	if !strings.Contains(text(t, result.Content), "survived") {
+		t.Error(text(t, result.Content))
 	}
 	<-asked // of the second try
 
