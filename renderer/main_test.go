@@ -2,6 +2,7 @@ package renderer
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -73,12 +75,15 @@ func newProxy() (*egress.Proxy, error) {
 // own starts a renderer for one test, with a browser of its own.
 func own(t testing.TB, o Options) *Renderer {
 	t.Helper()
-	proxy, err := newProxy()
-	if err != nil {
-		t.Fatal(err)
+	if o.Proxy == nil {
+		proxy, err := newProxy()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { proxy.Close() })
+		o.Proxy = proxy
 	}
-	t.Cleanup(func() { proxy.Close() })
-	o.Proxy, o.UID, o.TempDir = proxy, testUID, reachableDir(t)
+	o.UID, o.TempDir = testUID, reachableDir(t)
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	r, err := New(o)
 	if err != nil {
@@ -86,6 +91,26 @@ func own(t testing.TB, o Options) *Renderer {
 	}
 	t.Cleanup(func() { r.Close() })
 	return r
+}
+
+// namedProxy finds every name of .test at openHost, for pages of several sites.
+func namedProxy(t testing.TB) *egress.Proxy {
+	t.Helper()
+	allow, err := egress.ParseAllow(openHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := egress.NewProxy(egress.New(egress.Options{Allow: allow, Resolver: func(_ context.Context, host string) ([]netip.Addr, error) {
+		if !strings.HasSuffix(host, ".test") {
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+		return []netip.Addr{netip.MustParseAddr(openHost)}, nil
+	}}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	return proxy
 }
 
 func reachableDir(t testing.TB) string {
@@ -119,7 +144,12 @@ func document(t testing.TB, html string) Page {
 
 func render(t testing.TB, p Page) []byte {
 	t.Helper()
-	result, err := shared.Render(t.Context(), p)
+	return renderOn(t, shared, p)
+}
+
+func renderOn(t testing.TB, r *Renderer, p Page) []byte {
+	t.Helper()
+	result, err := r.Render(t.Context(), p)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, details(err))
 	}
