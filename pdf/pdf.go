@@ -1,5 +1,5 @@
-// Package pdf works on finished PDF files: it inspects them and marks them with
-// a watermark. The work is done by pdfcpu in sandbox workers, within limits of
+// Package pdf works on finished PDF files: it inspects them, marks them with a
+// watermark and protects them with a password. The work is done by pdfcpu in sandbox workers, within limits of
 // time and memory, because a file may come from anyone.
 //
 // Programs that use it call sandbox.Main first of all.
@@ -101,6 +101,22 @@ func (t *Tool) Watermark(ctx context.Context, file []byte, text string) ([]byte,
 	}
 	answer, err := t.call(ctx, request{operation: watermark, text: encoded, file: file})
 	return answer.file, answer.Info, err
+}
+
+// Protect encrypts the file so that the password opens it, with AES-256 as PDF
+// 2.0 has it (ISO 32000-2, 7.6: version 5, revision 6). Who opens it may do
+// everything but change the protection: the owner's password is random, and
+// nobody knows it. It comes last, because no other method takes a protected
+// file. Text, links, tags, form fields, outline and document information are
+// kept; the file says PDF 2.0. A password that CheckPassword refuses is refused
+// here, with the same words. Other errors are those of Inspect; none of them,
+// and no log, holds the password.
+func (t *Tool) Protect(ctx context.Context, file []byte, password string) ([]byte, error) {
+	if err := CheckPassword(password); err != nil {
+		return nil, fmt.Errorf("pdf: %w", err)
+	}
+	answer, err := t.call(ctx, request{operation: protection, text: []byte(password), file: file})
+	return answer.file, err
 }
 
 func encodeText(text string) ([]byte, error) {

@@ -308,7 +308,8 @@ func TestFilesThatCannotBeWorkedOnEndInAClearErrorAndTheNextCallWorks(t *testing
 	} {
 		_, inspected := tool.Inspect(context.Background(), c.file)
 		_, _, marked := tool.Watermark(context.Background(), c.file, "TEST")
-		for _, err := range []error{inspected, marked} {
+		_, protected := tool.Protect(context.Background(), c.file, "secret")
+		for _, err := range []error{inspected, marked, protected} {
 			var e *Error
 			if !errors.As(err, &e) || !strings.Contains(c.kinds, string(e.Kind)) || strings.ContainsAny(e.Message, "\n") {
 				t.Errorf("%s: got %v, want %s", name, err, c.kinds)

@@ -28,11 +28,12 @@ type operation byte
 const (
 	inspect operation = iota
 	watermark
+	protection
 )
 
 type request struct {
 	operation operation
-	text      []byte // up to 60 bytes
+	text      []byte // up to 255 bytes: of the watermark, or the password
 	file      []byte
 }
 
@@ -92,17 +93,22 @@ func work(in []byte) ([]byte, error) {
 		return answer.encode()
 	}
 	answer.Info.Pages = doc.PageCount
-	if r.operation == watermark {
+	switch r.operation {
+	case inspect:
+		return answer.encode()
+	case watermark:
 		if err := mark(doc, r.text); err != nil {
 			return nil, fmt.Errorf("marking: %w", err)
 		}
-		var out bytes.Buffer
-		out.Grow(len(r.file) + len(r.file)/8)
-		if err := api.WriteContext(doc, &out); err != nil {
-			return nil, fmt.Errorf("writing: %w", err)
-		}
-		answer.file = out.Bytes()
+	case protection:
+		protect(doc, r.text)
 	}
+	var out bytes.Buffer
+	out.Grow(len(r.file) + len(r.file)/8)
+	if err := api.WriteContext(doc, &out); err != nil {
+		return nil, fmt.Errorf("writing: %w", err)
+	}
+	answer.file = out.Bytes()
 	return answer.encode()
 }
 
