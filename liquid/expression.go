@@ -33,8 +33,10 @@ func (l lexeme) String() string {
 
 // A use is a name in a source: of a filter, or the path of a variable.
 type use struct {
-	path []string
-	at   int
+	path    []string
+	numbers []bool // which of the path are the places of items in lists
+	cut     bool   // the path ends before an index that is computed
+	at      int
 }
 
 // expression parses what is between the braces. Its methods return the same
@@ -45,6 +47,7 @@ type expression struct {
 	lexemes   []lexeme // never empty: the last one is the end
 	variables []use
 	filters   []use
+	operators int // comparisons, and and or
 	depth     int
 }
 
@@ -69,7 +72,7 @@ next:
 			}
 			found = append(found, lexeme{text, rest[1 : 1+length], at})
 			at += length + 2
-		case r == '_' || unicode.IsLetter(r):
+		case startsName(rest):
 			size := nameSize(rest)
 			found = append(found, lexeme{name, rest[:size], at})
 			at += size
@@ -89,6 +92,11 @@ next:
 		}
 	}
 	return append(found, lexeme{end, "", to}), nil
+}
+
+func startsName(s string) bool {
+	r, _ := utf8.DecodeRuneInString(s)
+	return r == '_' || unicode.IsLetter(r)
 }
 
 func nameSize(s string) int {
@@ -173,6 +181,7 @@ func (x *expression) finish() {
 func (x *expression) condition() string {
 	out := x.comparison()
 	for x.is("and", "or") {
+		x.operators++
 		out += " " + x.take().text + " " + x.comparison()
 	}
 	return out
@@ -186,6 +195,7 @@ func (x *expression) comparison() string {
 	if !x.is("==", "!=", "<>", "<=", ">=", "<", ">", "contains") {
 		return left
 	}
+	x.operators++
 	operator := x.take().text
 	if operator == "<>" {
 		operator = "!="
@@ -209,7 +219,7 @@ func (x *expression) applyFilters(out string) string {
 		if !x.knows(filter.text) {
 			panic(wrong(filter.at, "unknown filter %q", filter.text))
 		}
-		x.filters = append(x.filters, use{[]string{filter.text}, filter.at})
+		x.filters = append(x.filters, use{path: []string{filter.text}, at: filter.at})
 		out += " | " + filter.text
 		if !x.accept(":") {
 			continue
@@ -267,33 +277,34 @@ func (x *expression) operand() string {
 // path reads .name and [index] after a value, and notes the path if it begins
 // with a variable.
 func (x *expression) path(out string, variable *lexeme) string {
-	var noted []string
+	var noted use
 	i := len(x.variables)
 	if variable != nil {
-		noted = []string{variable.text}
-		x.variables = append(x.variables, use{noted, variable.at})
+		noted = use{path: []string{variable.text}, numbers: []bool{false}, at: variable.at}
+		x.variables = append(x.variables, noted)
 	}
-	constant := variable != nil // no computed index so far
+	note := func(l lexeme) {
+		if variable != nil && !noted.cut {
+			noted.path = append(noted.path, l.text)
+			noted.numbers = append(noted.numbers, l.kind == number)
+		}
+	}
 	for {
 		switch {
 		case x.accept("."):
 			property := x.name("a name after the dot")
 			out += "." + property.text
-			if constant {
-				noted = append(noted, property.text)
-			}
+			note(property)
 		case x.accept("["):
 			index := x.peek()
 			closes := x.lexemes[min(1, len(x.lexemes)-1)]
-			constant = constant && (index.kind == text || index.kind == number) && closes.kind == symbol && closes.text == "]"
+			noted.cut = noted.cut || index.kind != text && index.kind != number || closes.kind != symbol || closes.text != "]"
 			out += "[" + x.operand() + "]"
 			x.expect("]")
-			if constant {
-				noted = append(noted, index.text)
-			}
+			note(index)
 		default:
 			if variable != nil {
-				x.variables[i].path = noted
+				x.variables[i] = noted
 			}
 			return out
 		}

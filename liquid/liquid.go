@@ -105,6 +105,31 @@ func (e *Engine) Variables(ctx context.Context, source Source) ([]Variable, erro
 	return answer.Variables, nil
 }
 
+// DataNames lists the names that the sources read from data, sorted, each once:
+// customer.name, lines, lines[].price. The fields of data are variables by
+// themselves, and data as a whole is the variable named whole: with "data",
+// data.customer.name is customer.name as well, and data alone is no name. The
+// variables in own hide fields of the same name and are not data, nor is what
+// the sources set themselves.
+//
+// A loop over lines reads lines, and lines[].price where it reads the price of
+// its variable; an index that is a number is written the same. Names follow
+// variables that stand for a part of data, as after assign. A name ends before
+// an index that is computed, and after 32 steps; of names with more than 256
+// bytes the end is missing, and at most 1000 names are told. The mistakes that
+// Check finds are reported here as well.
+func (e *Engine) DataNames(ctx context.Context, sources []Source, whole string, own ...string) ([]string, error) {
+	vars, err := json.Marshal(append([]string{whole}, own...))
+	if err != nil {
+		return nil, err
+	}
+	answer, err := e.call(ctx, request{Operation: opDataNames, Sources: sources, Vars: vars})
+	if err != nil {
+		return nil, err
+	}
+	return answer.Names, nil
+}
+
 func (e *Engine) call(ctx context.Context, r request) (response, error) {
 	out, err := e.pool.Call(ctx, r.encode())
 	var limit *sandbox.LimitError

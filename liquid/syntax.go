@@ -20,6 +20,7 @@ type syntax struct {
 	engine    string
 	marks     []markPlace // in their order
 	variables []use       // each read of something that the source does not set
+	reads     [][]string  // the paths of all reads in what the source is given
 }
 
 type markPlace struct {
@@ -40,7 +41,8 @@ func (s *syntax) markAt(line int) (markPlace, bool) {
 // block is an open {% if %}, {% for %} and so on.
 type block struct {
 	mark
-	loopVariable string // while it is bound
+	loopVariable string   // while it is bound
+	items        []string // path of what the loop variable is; nil: made by the source
 	captured     string
 	hasElse      bool
 }
@@ -65,7 +67,7 @@ type reader struct {
 	line   int // of out, from 1
 	syntax syntax
 	blocks []block
-	set    map[string]bool // assigned or captured so far
+	set    map[string][]string // assigned or captured so far, with the path of what it is; nil: made by the source
 }
 
 // read checks a source and returns its first mistake.
@@ -78,7 +80,7 @@ func read(source string, knows func(filter string) bool) (s *syntax, m *mistake)
 			}
 		}
 	}()
-	r := &reader{source: source, knows: knows, line: 1, set: map[string]bool{}}
+	r := &reader{source: source, knows: knows, line: 1, set: map[string][]string{}}
 	for at := 0; ; {
 		start := opening(source, at)
 		if start < 0 {
@@ -203,8 +205,9 @@ func (r *reader) tag(m mark) {
 	case "assign":
 		variable := variableName(x)
 		x.expect("=")
+		first := x.peek()
 		arguments = variable + " = " + x.condition()
-		defer func() { r.set[variable] = true }()
+		defer func() { r.set[variable] = r.subject(x, first) }()
 	case "capture":
 		if l := &x.lexemes[0]; l.kind == text && l.text != "" && nameSize(l.text) == len(l.text) {
 			l.kind = name // may stand in quotes
@@ -217,9 +220,10 @@ func (r *reader) tag(m mark) {
 	case "for", "tablerow":
 		variable := variableName(x)
 		x.expect("in")
+		first := x.peek()
 		arguments = variable + " in " + x.filtered() + " | " + pairsFilter + r.loopModifiers(m, x)
 		r.finish(x)
-		r.open(block{mark: m, loopVariable: variable})
+		r.open(block{mark: m, loopVariable: variable, items: item(r.subject(x, first))})
 		r.emit(m, m.name+" "+arguments, x.filters)
 		return
 	case "cycle":
@@ -314,20 +318,14 @@ func (r *reader) parse(m mark) *expression {
 func (r *reader) finish(x *expression) {
 	x.finish()
 	for _, v := range x.variables {
-		if root := v.path[0]; !r.set[root] && !r.bound(root) {
+		root := v.path[0]
+		if _, set := r.set[root]; !set && r.loopOf(root) == nil {
 			r.syntax.variables = append(r.syntax.variables, v)
 		}
-	}
-}
-
-// bound reports whether a loop around has this variable.
-func (r *reader) bound(variable string) bool {
-	for _, b := range r.blocks {
-		if b.loopVariable != "" && (b.loopVariable == variable || variable == "forloop") {
-			return true
+		if path := r.origin(v); path != nil {
+			r.syntax.reads = append(r.syntax.reads, path)
 		}
 	}
-	return false
 }
 
 func (r *reader) open(b block) {
@@ -347,7 +345,7 @@ func (r *reader) close(m mark) {
 		panic(wrong(m.start, "%q comes before %q has closed %q", m.name, "end"+b.name, b.name))
 	}
 	if b.captured != "" {
-		r.set[b.captured] = true
+		r.set[b.captured] = nil
 	}
 	r.blocks = r.blocks[:len(r.blocks)-1]
 }

@@ -32,6 +32,7 @@ const (
 	opRender    operation = "render"
 	opCheck     operation = "check"
 	opVariables operation = "variables"
+	opDataNames operation = "data names"
 )
 
 type request struct {
@@ -44,6 +45,7 @@ type request struct {
 type response struct {
 	Texts     map[string]string `json:"-"`
 	Variables []Variable        `json:",omitempty"`
+	Names     []string          `json:",omitempty"`
 	Error     *Error            `json:",omitempty"`
 }
 
@@ -136,6 +138,8 @@ func work(in []byte) ([]byte, error) {
 		_, answer.Error = compile(r.Sources[0])
 	case opVariables:
 		answer.Variables, answer.Error = variables(r.Sources[0])
+	case opDataNames:
+		answer.Names, answer.Error = dataNames(r)
 	default:
 		return nil, fmt.Errorf("unknown operation %q", r.Operation)
 	}
