@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -63,7 +64,7 @@ func TestR1_3AnotherAccountSeesNothing(t *testing.T) {
 		if err := tx.CreateTemplate(t.Context(), template); err != nil {
 			return err
 		}
-		version, err = tx.PublishTemplate(t.Context(), mine.ID, template.ID)
+		version, _, err = tx.PublishTemplate(t.Context(), mine.ID, template.ID)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -235,7 +236,7 @@ func TestWhatASubmissionIsMadeOfIsKeptAsItWasSent(t *testing.T) {
 	if err := db.SubmissionContent(t.Context(), got); err != nil {
 		t.Fatal(err)
 	}
-	if string(got.Metadata) != string(s.Metadata) || string(got.Data) != string(s.Data) || *got.Content != *s.Content {
+	if string(got.Metadata) != string(s.Metadata) || string(got.Data) != string(s.Data) || !reflect.DeepEqual(got.Content, s.Content) {
 		t.Errorf("got %s %s %+v", got.Metadata, got.Data, got.Content)
 	}
 	if got.State != platen.DocumentPending || got.Revision != 1 || got.Final() {
