@@ -1,6 +1,7 @@
 package platen
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -12,6 +13,10 @@ const (
 	MaxData     = 4 << 20 // a submission's data
 	MaxMetadata = 64 << 10
 )
+
+// MaxExpireAfter is the latest that the submissions of a template can expire, in
+// seconds: ten years.
+const MaxExpireAfter = 315_360_000
 
 // TemplateContent is what data is poured into: Liquid sources, styles and page settings.
 type TemplateContent struct {
@@ -26,8 +31,8 @@ type TemplateContent struct {
 	SampleData json.RawMessage `json:"sampleData,omitempty"`
 }
 
-// Validate says what is wrong with the content; whether its Liquid parses is the
-// liquid room's to say.
+// Validate says what is wrong with the content; whether its Liquid parses, and whether
+// its schema is a JSON Schema, is for other rooms to say.
 func (c TemplateContent) Validate() Errors {
 	var errs Errors
 	if c.HTML == "" {
@@ -40,6 +45,20 @@ func (c TemplateContent) Validate() Errors {
 			errs.Add(CodeTooLarge, fmt.Sprintf("At most %d bytes; this has %d. Keep large images at an address, or in the data.", MaxSource, len(source.text)), source.name)
 		}
 		errs = append(errs, ValidateText(source.text, source.name)...)
+	}
+	for _, value := range []struct {
+		name string
+		json json.RawMessage
+	}{{"schema", c.Schema}, {"sampleData", c.SampleData}} {
+		if len(value.json) > MaxData {
+			errs.Add(CodeTooLarge, fmt.Sprintf("At most %d bytes; this has %d.", MaxData, len(value.json)), value.name)
+		}
+		if containsNUL(value.json) {
+			errs.Add(CodeInvalid, "The character U+0000 is not allowed; remove it.", value.name)
+		}
+	}
+	if schema := bytes.TrimSpace(c.Schema); len(schema) > 0 && schema[0] != '{' && string(schema) != "true" && string(schema) != "false" {
+		errs.Add(CodeInvalid, "A JSON Schema is a JSON object, or true or false.", "schema")
 	}
 	return append(errs, c.Page.Validate().At("page")...)
 }
@@ -61,14 +80,33 @@ type Template struct {
 	UpdatedAt  time.Time
 }
 
-// Validate says what is wrong with the template.
+// Validate says what is wrong with the template, its draft apart.
 func (t *Template) Validate() Errors {
 	errs := ValidateName(t.Name, "name")
 	if len(t.Description) > 4000 {
 		errs.Add(CodeTooLong, "A description has at most 4,000 bytes.", "description")
 	}
-	errs = append(errs, ValidateText(t.Description, "description")...)
-	return append(errs, t.Draft.Validate().At("content")...)
+	if t.ExpireAfter != nil && (*t.ExpireAfter < 1 || *t.ExpireAfter > MaxExpireAfter) {
+		errs.Add(CodeInvalid, fmt.Sprintf("expireAfter is 1 to %d seconds (ten years); null: never.", MaxExpireAfter), "expireAfter")
+	}
+	return append(errs, ValidateText(t.Description, "description")...)
+}
+
+// Archive puts the template into the archive, or takes it out again. One that is there
+// already stays as it is.
+func (t *Template) Archive(archived bool, now time.Time) {
+	switch {
+	case !archived:
+		t.ArchivedAt = nil
+	case t.ArchivedAt == nil:
+		t.ArchivedAt = &now
+	}
+}
+
+// TemplateFilter chooses templates.
+type TemplateFilter struct {
+	NameContains string // in capitals or not; "": any
+	Archived     bool   // those that are archived, or those that are not
 }
 
 // TemplateVersion is an immutable, published state of a template.

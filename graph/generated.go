@@ -43,6 +43,7 @@ type ResolverRoot interface {
 	Subscription() SubscriptionResolver
 	Template() TemplateResolver
 	TemplateConnection() TemplateConnectionResolver
+	TemplateContent() TemplateContentResolver
 	TemplateVersion() TemplateVersionResolver
 	WebhookIntegration() WebhookIntegrationResolver
 }
@@ -228,11 +229,14 @@ type ComplexityRoot struct {
 		CreateTemplate           func(childComplexity int, input CreateTemplateInput) int
 		CreateWebhookIntegration func(childComplexity int, input CreateWebhookIntegrationInput) int
 		DeleteIntegration        func(childComplexity int, id string) int
+		PublishTemplate          func(childComplexity int, id string) int
+		RestoreTemplateVersion   func(childComplexity int, id string) int
 		RetryAction              func(childComplexity int, id string, presignedUpload *PresignedUploadInput) int
 		RetryFailedActions       func(childComplexity int, integrationID string) int
 		RevokeAPIToken           func(childComplexity int, id string) int
 		TestIntegration          func(childComplexity int, id string, key string) int
 		UpdateAWSS3Integration   func(childComplexity int, id string, input UpdateAWSS3IntegrationInput) int
+		UpdateTemplate           func(childComplexity int, id string, input UpdateTemplateInput) int
 		UpdateWebhookIntegration func(childComplexity int, id string, input UpdateWebhookIntegrationInput) int
 	}
 
@@ -251,18 +255,24 @@ type ComplexityRoot struct {
 	}
 
 	PageSettings struct {
-		Format          func(childComplexity int) int
-		Height          func(childComplexity int) int
-		MarginBottom    func(childComplexity int) int
-		MarginLeft      func(childComplexity int) int
-		MarginRight     func(childComplexity int) int
-		MarginTop       func(childComplexity int) int
-		Media           func(childComplexity int) int
-		Orientation     func(childComplexity int) int
-		PrintBackground func(childComplexity int) int
-		Scale           func(childComplexity int) int
-		Timeout         func(childComplexity int) int
-		Width           func(childComplexity int) int
+		Format            func(childComplexity int) int
+		Height            func(childComplexity int) int
+		JavaScript        func(childComplexity int) int
+		MarginBottom      func(childComplexity int) int
+		MarginLeft        func(childComplexity int) int
+		MarginRight       func(childComplexity int) int
+		MarginTop         func(childComplexity int) int
+		Media             func(childComplexity int) int
+		Orientation       func(childComplexity int) int
+		Outline           func(childComplexity int) int
+		PageRanges        func(childComplexity int) int
+		PreferCSSPageSize func(childComplexity int) int
+		PrintBackground   func(childComplexity int) int
+		Scale             func(childComplexity int) int
+		Tagged            func(childComplexity int) int
+		Timeout           func(childComplexity int) int
+		WaitFor           func(childComplexity int) int
+		Width             func(childComplexity int) int
 	}
 
 	PathPreview struct {
@@ -286,6 +296,11 @@ type ComplexityRoot struct {
 		Value       func(childComplexity int) int
 	}
 
+	PublishTemplatePayload struct {
+		TemplateVersion func(childComplexity int) int
+		UserErrors      func(childComplexity int) int
+	}
+
 	Query struct {
 		APITokens       func(childComplexity int, first *int, after *string) int
 		AWSRegions      func(childComplexity int) int
@@ -301,7 +316,12 @@ type ComplexityRoot struct {
 		Submission      func(childComplexity int, id string) int
 		Submissions     func(childComplexity int, first *int, after *string, last *int, before *string) int
 		Template        func(childComplexity int, id string) int
-		Templates       func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Templates       func(childComplexity int, first *int, after *string, last *int, before *string, filter *TemplateFilter) int
+	}
+
+	RestoreTemplateVersionPayload struct {
+		Template   func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	RetryActionPayload struct {
@@ -372,13 +392,18 @@ type ComplexityRoot struct {
 	}
 
 	Template struct {
-		CreatedAt     func(childComplexity int) int
-		Description   func(childComplexity int) int
-		Draft         func(childComplexity int) int
-		ID            func(childComplexity int) int
-		LatestVersion func(childComplexity int) int
-		Name          func(childComplexity int) int
-		UpdatedAt     func(childComplexity int) int
+		ArchivedAt            func(childComplexity int) int
+		CreatedAt             func(childComplexity int) int
+		Description           func(childComplexity int) int
+		Draft                 func(childComplexity int) int
+		ExpireAfter           func(childComplexity int) int
+		HasUnpublishedChanges func(childComplexity int) int
+		ID                    func(childComplexity int) int
+		LatestVersion         func(childComplexity int) int
+		Name                  func(childComplexity int) int
+		UpdatedAt             func(childComplexity int) int
+		Version               func(childComplexity int, number int) int
+		Versions              func(childComplexity int, first *int, after *string) int
 	}
 
 	TemplateConnection struct {
@@ -394,6 +419,9 @@ type ComplexityRoot struct {
 		HTML       func(childComplexity int) int
 		HeaderHTML func(childComplexity int) int
 		Page       func(childComplexity int) int
+		SampleData func(childComplexity int) int
+		Schema     func(childComplexity int) int
+		Variables  func(childComplexity int) int
 	}
 
 	TemplateEdge struct {
@@ -418,6 +446,18 @@ type ComplexityRoot struct {
 		Template    func(childComplexity int) int
 	}
 
+	TemplateVersionConnection struct {
+		Edges      func(childComplexity int) int
+		Nodes      func(childComplexity int) int
+		PageInfo   func(childComplexity int) int
+		TotalCount func(childComplexity int) int
+	}
+
+	TemplateVersionEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
 	TestIntegrationPayload struct {
 		Health     func(childComplexity int) int
 		UserErrors func(childComplexity int) int
@@ -426,6 +466,11 @@ type ComplexityRoot struct {
 	UpdateAwsS3IntegrationPayload struct {
 		Integration func(childComplexity int) int
 		UserErrors  func(childComplexity int) int
+	}
+
+	UpdateTemplatePayload struct {
+		Template   func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	UpdateWebhookIntegrationPayload struct {
@@ -443,6 +488,12 @@ type ComplexityRoot struct {
 		URL        func(childComplexity int) int
 		UploadedAt func(childComplexity int) int
 		VersionID  func(childComplexity int) int
+	}
+
+	WaitFor struct {
+		Expression  func(childComplexity int) int
+		NetworkIdle func(childComplexity int) int
+		Selector    func(childComplexity int) int
 	}
 
 	WebhookIntegration struct {
@@ -493,6 +544,9 @@ type MutationResolver interface {
 	CreateAPIToken(ctx context.Context, input CreateAPITokenInput) (*CreateAPITokenPayload, error)
 	RevokeAPIToken(ctx context.Context, id string) (*RevokeAPITokenPayload, error)
 	CreateTemplate(ctx context.Context, input CreateTemplateInput) (*CreateTemplatePayload, error)
+	UpdateTemplate(ctx context.Context, id string, input UpdateTemplateInput) (*UpdateTemplatePayload, error)
+	PublishTemplate(ctx context.Context, id string) (*PublishTemplatePayload, error)
+	RestoreTemplateVersion(ctx context.Context, id string) (*RestoreTemplateVersionPayload, error)
 	CreateSubmission(ctx context.Context, input CreateSubmissionInput) (*CreateSubmissionPayload, error)
 	CreateAWSS3Integration(ctx context.Context, input CreateAWSS3IntegrationInput) (*CreateAWSS3IntegrationPayload, error)
 	UpdateAWSS3Integration(ctx context.Context, id string, input UpdateAWSS3IntegrationInput) (*UpdateAWSS3IntegrationPayload, error)
@@ -510,7 +564,7 @@ type QueryResolver interface {
 	Node(ctx context.Context, id string) (Node, error)
 	Nodes(ctx context.Context, ids []string) ([]Node, error)
 	Template(ctx context.Context, id string) (*Template, error)
-	Templates(ctx context.Context, first *int, after *string, last *int, before *string) (*TemplateConnection, error)
+	Templates(ctx context.Context, first *int, after *string, last *int, before *string, filter *TemplateFilter) (*TemplateConnection, error)
 	Submission(ctx context.Context, id string) (*Submission, error)
 	Submissions(ctx context.Context, first *int, after *string, last *int, before *string) (*SubmissionConnection, error)
 	Action(ctx context.Context, id string) (*Action, error)
@@ -539,9 +593,15 @@ type SubscriptionResolver interface {
 }
 type TemplateResolver interface {
 	LatestVersion(ctx context.Context, objs []*Template) ([]*TemplateVersion, error)
+	HasUnpublishedChanges(ctx context.Context, objs []*Template) ([]bool, error)
+	Version(ctx context.Context, objs []*Template, number int) ([]*TemplateVersion, error)
+	Versions(ctx context.Context, obj *Template, first *int, after *string) (*TemplateVersionConnection, error)
 }
 type TemplateConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *TemplateConnection) (int, error)
+}
+type TemplateContentResolver interface {
+	Variables(ctx context.Context, obj *TemplateContent) ([]string, error)
 }
 type TemplateVersionResolver interface {
 	Template(ctx context.Context, obj *TemplateVersion) (*Template, error)
@@ -1284,6 +1344,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DeleteIntegration(childComplexity, args["id"].(string)), true
+	case "Mutation.publishTemplate":
+		if e.ComplexityRoot.Mutation.PublishTemplate == nil {
+			break
+		}
+
+		args, err := field_Mutation_publishTemplate_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PublishTemplate(childComplexity, args["id"].(string)), true
+	case "Mutation.restoreTemplateVersion":
+		if e.ComplexityRoot.Mutation.RestoreTemplateVersion == nil {
+			break
+		}
+
+		args, err := field_Mutation_restoreTemplateVersion_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RestoreTemplateVersion(childComplexity, args["id"].(string)), true
 	case "Mutation.retryAction":
 		if e.ComplexityRoot.Mutation.RetryAction == nil {
 			break
@@ -1339,6 +1421,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UpdateAWSS3Integration(childComplexity, args["id"].(string), args["input"].(UpdateAWSS3IntegrationInput)), true
+	case "Mutation.updateTemplate":
+		if e.ComplexityRoot.Mutation.UpdateTemplate == nil {
+			break
+		}
+
+		args, err := field_Mutation_updateTemplate_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UpdateTemplate(childComplexity, args["id"].(string), args["input"].(UpdateTemplateInput)), true
 	case "Mutation.updateWebhookIntegration":
 		if e.ComplexityRoot.Mutation.UpdateWebhookIntegration == nil {
 			break
@@ -1413,6 +1506,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PageSettings.Height(childComplexity), true
+	case "PageSettings.javaScript":
+		if e.ComplexityRoot.PageSettings.JavaScript == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageSettings.JavaScript(childComplexity), true
 	case "PageSettings.marginBottom":
 		if e.ComplexityRoot.PageSettings.MarginBottom == nil {
 			break
@@ -1449,6 +1548,24 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PageSettings.Orientation(childComplexity), true
+	case "PageSettings.outline":
+		if e.ComplexityRoot.PageSettings.Outline == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageSettings.Outline(childComplexity), true
+	case "PageSettings.pageRanges":
+		if e.ComplexityRoot.PageSettings.PageRanges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageSettings.PageRanges(childComplexity), true
+	case "PageSettings.preferCssPageSize":
+		if e.ComplexityRoot.PageSettings.PreferCSSPageSize == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageSettings.PreferCSSPageSize(childComplexity), true
 	case "PageSettings.printBackground":
 		if e.ComplexityRoot.PageSettings.PrintBackground == nil {
 			break
@@ -1461,12 +1578,24 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PageSettings.Scale(childComplexity), true
+	case "PageSettings.tagged":
+		if e.ComplexityRoot.PageSettings.Tagged == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageSettings.Tagged(childComplexity), true
 	case "PageSettings.timeout":
 		if e.ComplexityRoot.PageSettings.Timeout == nil {
 			break
 		}
 
 		return e.ComplexityRoot.PageSettings.Timeout(childComplexity), true
+	case "PageSettings.waitFor":
+		if e.ComplexityRoot.PageSettings.WaitFor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageSettings.WaitFor(childComplexity), true
 	case "PageSettings.width":
 		if e.ComplexityRoot.PageSettings.Width == nil {
 			break
@@ -1548,6 +1677,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PathVariable.Value(childComplexity), true
+
+	case "PublishTemplatePayload.templateVersion":
+		if e.ComplexityRoot.PublishTemplatePayload.TemplateVersion == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PublishTemplatePayload.TemplateVersion(childComplexity), true
+	case "PublishTemplatePayload.userErrors":
+		if e.ComplexityRoot.PublishTemplatePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PublishTemplatePayload.UserErrors(childComplexity), true
 
 	case "Query.apiTokens":
 		if e.ComplexityRoot.Query.APITokens == nil {
@@ -1699,7 +1841,20 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Query.Templates(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
+		return e.ComplexityRoot.Query.Templates(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*TemplateFilter)), true
+
+	case "RestoreTemplateVersionPayload.template":
+		if e.ComplexityRoot.RestoreTemplateVersionPayload.Template == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RestoreTemplateVersionPayload.Template(childComplexity), true
+	case "RestoreTemplateVersionPayload.userErrors":
+		if e.ComplexityRoot.RestoreTemplateVersionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RestoreTemplateVersionPayload.UserErrors(childComplexity), true
 
 	case "RetryActionPayload.action":
 		if e.ComplexityRoot.RetryActionPayload.Action == nil {
@@ -1970,6 +2125,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Subscription.SubmissionUpdated(childComplexity, args["id"].(string)), true
 
+	case "Template.archivedAt":
+		if e.ComplexityRoot.Template.ArchivedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Template.ArchivedAt(childComplexity), true
 	case "Template.createdAt":
 		if e.ComplexityRoot.Template.CreatedAt == nil {
 			break
@@ -1988,6 +2149,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Template.Draft(childComplexity), true
+	case "Template.expireAfter":
+		if e.ComplexityRoot.Template.ExpireAfter == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Template.ExpireAfter(childComplexity), true
+	case "Template.hasUnpublishedChanges":
+		if e.ComplexityRoot.Template.HasUnpublishedChanges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Template.HasUnpublishedChanges(childComplexity), true
 	case "Template.id":
 		if e.ComplexityRoot.Template.ID == nil {
 			break
@@ -2012,6 +2185,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Template.UpdatedAt(childComplexity), true
+	case "Template.version":
+		if e.ComplexityRoot.Template.Version == nil {
+			break
+		}
+
+		args, err := field_Template_version_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Template.Version(childComplexity, args["number"].(int)), true
+	case "Template.versions":
+		if e.ComplexityRoot.Template.Versions == nil {
+			break
+		}
+
+		args, err := field_Template_versions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Template.Versions(childComplexity, args["first"].(*int), args["after"].(*string)), true
 
 	case "TemplateConnection.edges":
 		if e.ComplexityRoot.TemplateConnection.Edges == nil {
@@ -2068,6 +2263,24 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.TemplateContent.Page(childComplexity), true
+	case "TemplateContent.sampleData":
+		if e.ComplexityRoot.TemplateContent.SampleData == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateContent.SampleData(childComplexity), true
+	case "TemplateContent.schema":
+		if e.ComplexityRoot.TemplateContent.Schema == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateContent.Schema(childComplexity), true
+	case "TemplateContent.variables":
+		if e.ComplexityRoot.TemplateContent.Variables == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateContent.Variables(childComplexity), true
 
 	case "TemplateEdge.cursor":
 		if e.ComplexityRoot.TemplateEdge.Cursor == nil {
@@ -2155,6 +2368,44 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.TemplateVersion.Template(childComplexity), true
 
+	case "TemplateVersionConnection.edges":
+		if e.ComplexityRoot.TemplateVersionConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateVersionConnection.Edges(childComplexity), true
+	case "TemplateVersionConnection.nodes":
+		if e.ComplexityRoot.TemplateVersionConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateVersionConnection.Nodes(childComplexity), true
+	case "TemplateVersionConnection.pageInfo":
+		if e.ComplexityRoot.TemplateVersionConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateVersionConnection.PageInfo(childComplexity), true
+	case "TemplateVersionConnection.totalCount":
+		if e.ComplexityRoot.TemplateVersionConnection.TotalCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateVersionConnection.TotalCount(childComplexity), true
+
+	case "TemplateVersionEdge.cursor":
+		if e.ComplexityRoot.TemplateVersionEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateVersionEdge.Cursor(childComplexity), true
+	case "TemplateVersionEdge.node":
+		if e.ComplexityRoot.TemplateVersionEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TemplateVersionEdge.Node(childComplexity), true
+
 	case "TestIntegrationPayload.health":
 		if e.ComplexityRoot.TestIntegrationPayload.Health == nil {
 			break
@@ -2180,6 +2431,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.UpdateAwsS3IntegrationPayload.UserErrors(childComplexity), true
+
+	case "UpdateTemplatePayload.template":
+		if e.ComplexityRoot.UpdateTemplatePayload.Template == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdateTemplatePayload.Template(childComplexity), true
+	case "UpdateTemplatePayload.userErrors":
+		if e.ComplexityRoot.UpdateTemplatePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UpdateTemplatePayload.UserErrors(childComplexity), true
 
 	case "UpdateWebhookIntegrationPayload.integration":
 		if e.ComplexityRoot.UpdateWebhookIntegrationPayload.Integration == nil {
@@ -2248,6 +2512,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.UploadReceipt.VersionID(childComplexity), true
+
+	case "WaitFor.expression":
+		if e.ComplexityRoot.WaitFor.Expression == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WaitFor.Expression(childComplexity), true
+	case "WaitFor.networkIdle":
+		if e.ComplexityRoot.WaitFor.NetworkIdle == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WaitFor.NetworkIdle(childComplexity), true
+	case "WaitFor.selector":
+		if e.ComplexityRoot.WaitFor.Selector == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WaitFor.Selector(childComplexity), true
 
 	case "WebhookIntegration.actions":
 		if e.ComplexityRoot.WebhookIntegration.Actions == nil {
@@ -2360,8 +2643,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		unmarshalInputPresignedUploadInput,
 		unmarshalInputS3PathTemplatesInput,
 		unmarshalInputTemplateContentInput,
+		unmarshalInputTemplateFilter,
 		unmarshalInputUpdateAwsS3IntegrationInput,
+		unmarshalInputUpdateTemplateContentInput,
+		unmarshalInputUpdateTemplateInput,
 		unmarshalInputUpdateWebhookIntegrationInput,
+		unmarshalInputWaitForInput,
 	)
 	first := true
 
@@ -2765,7 +3052,7 @@ type ApiTokenEdge {
 }
 
 # ------------------------------------------------------------------ templates
-"HTML, CSS and page settings that data is poured into."
+"HTML, CSS and page settings that data is poured into. The draft is edited; publishing freezes it as the next version."
 type Template implements Node {
   "tpl_..."
   id: ID!
@@ -2777,9 +3064,27 @@ type Template implements Node {
   draft: TemplateContent!
   "What a submission uses; null until first published."
   latestVersion: TemplateVersion @goField(forceResolver: true, batch: true)
+  "True when publishing would make a new version."
+  hasUnpublishedChanges: Boolean! @goField(forceResolver: true, batch: true)
+  "One published version; null where there is none."
+  version(
+    "1, 2, 3, ..."
+    number: Int!
+  ): TemplateVersion @goField(forceResolver: true, batch: true)
+  "All published versions, newest first."
+  versions(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+  ): TemplateVersionConnection! @goField(forceResolver: true)
+  "Seconds after their creation at which submissions of this template expire, unless they say otherwise; null: never."
+  expireAfter: Int
+  "Since when it is archived; null: it is not. Archived templates are left out of lists and take no new submissions. They can still be edited and published."
+  archivedAt: DateTime
   "When it was made."
   createdAt: DateTime!
-  "When it was last edited."
+  "When the template or its draft was last edited; publishing is no edit."
   updatedAt: DateTime!
 }
 "An immutable, published state of a template."
@@ -2812,6 +3117,12 @@ type TemplateContent {
   footerHtml: String
   "How it is printed."
   page: PageSettings!
+  "JSON Schema (2020-12) that a submission's data must satisfy. Null: any data will do."
+  schema: JSON
+  "Data for previews."
+  sampleData: JSON
+  "Names that the Liquid sources read from data, found by analysis, e.g. customer.name."
+  variables: [String!]! @goField(forceResolver: true)
 }
 "How the page is printed. Lengths are CSS lengths: 8.5in, 210mm, 96px."
 type PageSettings {
@@ -2835,10 +3146,31 @@ type PageSettings {
   scale: Float!
   "Whether background colours and images are printed."
   printBackground: Boolean!
+  "True: an @page size in the CSS wins over format, width and height."
+  preferCssPageSize: Boolean!
+  "E.g. 1-3, 5, 8-; null: all."
+  pageRanges: String
+  "Bookmarks from the headings. They make the PDF tagged as well."
+  outline: Boolean!
+  "Accessible (tagged) PDF. Larger and slower, so only when asked for."
+  tagged: Boolean!
   "The CSS media type."
   media: Media!
-  "Longest time for the whole render, in seconds."
+  "False refuses scripts. Markup that has none is rendered without them either way, which is faster."
+  javaScript: Boolean!
+  "What is waited for before printing; null: nothing more."
+  waitFor: WaitFor
+  "Longest time for the whole render, waitFor included, in seconds."
   timeout: Int!
+}
+"What must be true before printing, beside the load event and the fonts. Not true within the timeout: the render fails."
+type WaitFor {
+  "No request for half a second."
+  networkIdle: Boolean!
+  "CSS selector of an element that must exist."
+  selector: String
+  "JavaScript expression that must become truthy."
+  expression: String
 }
 "Paper sizes by name."
 enum PaperFormat {
@@ -2896,6 +3228,31 @@ type TemplateEdge {
   cursor: String!
   "The template."
   node: Template!
+}
+"A page of a template's versions."
+type TemplateVersionConnection {
+  "The versions with their cursors."
+  edges: [TemplateVersionEdge!]!
+  "The versions alone."
+  nodes: [TemplateVersion!]!
+  "Where the page stands."
+  pageInfo: PageInfo!
+  "How many there are in all, up to 10,000."
+  totalCount: Int!
+}
+"A version in a list."
+type TemplateVersionEdge {
+  "Its position."
+  cursor: String!
+  "The version."
+  node: TemplateVersion!
+}
+"Chooses templates; all that is given has to hold."
+input TemplateFilter {
+  "A part of the name, in capitals or not."
+  nameContains: String
+  "True: those that are archived. Absent: those that are not."
+  archived: Boolean
 }
 
 # ------------------------------------------------------------------ submissions
@@ -3314,6 +3671,8 @@ type Query {
     last: Int
     "Those before this cursor."
     before: String
+    "Which; absent: all that are not archived."
+    filter: TemplateFilter
   ): TemplateConnection! @auth
   "One submission; null where there is none."
   submission(
@@ -3410,11 +3769,28 @@ type Mutation {
     "tok_..."
     id: ID!
   ): RevokeApiTokenPayload! @auth(scope: ADMIN)
-  "Makes a template and publishes it as version 1."
+  "Makes a template and, unless told otherwise, publishes it as version 1."
   createTemplate(
     "The template."
     input: CreateTemplateInput!
   ): CreateTemplatePayload! @auth(scope: WRITE)
+  "Edits the template and its draft. Submissions see a changed draft once it is published."
+  updateTemplate(
+    "tpl_..."
+    id: ID!
+    "What to change."
+    input: UpdateTemplateInput!
+  ): UpdateTemplatePayload! @auth(scope: WRITE)
+  "Freezes the draft as the next version; without unpublished changes it answers the latest. Mistakes in the draft have paths such as [\"draft\", \"html\"]."
+  publishTemplate(
+    "tpl_..."
+    id: ID!
+  ): PublishTemplatePayload! @auth(scope: WRITE)
+  "Puts a version's content back into the draft, in place of what is there. Publishing it then makes the next version."
+  restoreTemplateVersion(
+    "tpv_..."
+    id: ID!
+  ): RestoreTemplateVersionPayload! @auth(scope: WRITE)
   "Accepts a document to be made. It answers at once with state PENDING, or waits if so asked."
   createSubmission(
     "What to render."
@@ -3510,10 +3886,31 @@ input TemplateContentInput {
   footerHtml: String
   "How it is printed. Absent: the defaults."
   page: PageSettingsInput
+  "JSON Schema (2020-12) that a submission's data must satisfy. At most 4 MiB."
+  schema: JSON
+  "Data for previews: any JSON. At most 4 MiB."
+  sampleData: JSON
+}
+"Only what is given changes."
+input UpdateTemplateContentInput {
+  "Liquid. At most 2 MiB."
+  html: String
+  "Styles. Null: none."
+  css: String
+  "Liquid. Null: none."
+  headerHtml: String
+  "Liquid. Null: none."
+  footerHtml: String
+  "Only the settings that are given change, each null back to its default. Null: all their defaults."
+  page: PageSettingsInput
+  "JSON Schema (2020-12). Null: any data will do."
+  schema: JSON
+  "Any JSON. Null: none."
+  sampleData: JSON
 }
 """
-Absent: as the template (of a submission) has it, else the default: LETTER, PORTRAIT, margins 0.4in, scale 1,
-printBackground true, PRINT, timeout 30.
+Absent: as the template (of a submission) or the draft (of an update) has it, else the default: LETTER, PORTRAIT, margins 0.4in,
+scale 1, printBackground and javaScript true, PRINT, timeout 30, everything else off.
 """
 input PageSettingsInput {
   "A paper size by name."
@@ -3536,10 +3933,31 @@ input PageSettingsInput {
   scale: Float
   "Whether background colours and images are printed."
   printBackground: Boolean
+  "True: an @page size in the CSS wins over format, width and height."
+  preferCssPageSize: Boolean
+  "E.g. 1-3, 5, 8-. At most 200 characters."
+  pageRanges: String
+  "Bookmarks from the headings. They make the PDF tagged as well."
+  outline: Boolean
+  "Accessible (tagged) PDF."
+  tagged: Boolean
   "The CSS media type."
   media: Media
-  "Longest time for the whole render, in seconds: 1 to 120."
+  "False refuses scripts."
+  javaScript: Boolean
+  "What is waited for before printing. Replaced as a whole."
+  waitFor: WaitForInput
+  "Longest time for the whole render, waitFor included, in seconds: 1 to 120."
   timeout: Int
+}
+"What must be true before printing; all that is given has to hold."
+input WaitForInput {
+  "No request for half a second."
+  networkIdle: Boolean! = false
+  "CSS selector of an element that must exist. At most 1,000 characters."
+  selector: String
+  "JavaScript expression that must become truthy; a promise is awaited. At most 4,000 characters."
+  expression: String
 }
 "A new template."
 input CreateTemplateInput {
@@ -3549,12 +3967,50 @@ input CreateTemplateInput {
   description: String
   "What it is made of."
   content: TemplateContentInput!
+  "Publish it as version 1 at once."
+  publish: Boolean! = true
+  "Seconds after their creation at which submissions of this template expire, unless they say otherwise: 1 to 315360000 (ten years). Absent: never."
+  expireAfter: Int
 }
 "The outcome of createTemplate."
 type CreateTemplatePayload {
   "The new template."
   template: Template
   "Why nothing was made."
+  userErrors: [UserError!]!
+}
+"Only what is given changes."
+input UpdateTemplateInput {
+  "By which people know it."
+  name: String
+  "For people. Null: none."
+  description: String
+  "Of the draft."
+  content: UpdateTemplateContentInput
+  "1 to 315360000 seconds (ten years). Null: never."
+  expireAfter: Int
+  "True: into the archive, where it takes no new submissions. False or null: out of it."
+  archived: Boolean
+}
+"The outcome of updateTemplate."
+type UpdateTemplatePayload {
+  "The template as it is now."
+  template: Template
+  "Why nothing was changed."
+  userErrors: [UserError!]!
+}
+"The outcome of publishTemplate."
+type PublishTemplatePayload {
+  "The new version, or the latest if nothing was unpublished."
+  templateVersion: TemplateVersion
+  "Why nothing was published."
+  userErrors: [UserError!]!
+}
+"The outcome of restoreTemplateVersion."
+type RestoreTemplateVersionPayload {
+  "The template as it is now."
+  template: Template
+  "Why nothing was changed."
   userErrors: [UserError!]!
 }
 
@@ -4186,8 +4642,20 @@ func childFields_PageSettings(ctx context.Context, ec *executionContext, field g
 		return fieldContext_PageSettings_scale(ctx, ec, field)
 	case "printBackground":
 		return fieldContext_PageSettings_printBackground(ctx, ec, field)
+	case "preferCssPageSize":
+		return fieldContext_PageSettings_preferCssPageSize(ctx, ec, field)
+	case "pageRanges":
+		return fieldContext_PageSettings_pageRanges(ctx, ec, field)
+	case "outline":
+		return fieldContext_PageSettings_outline(ctx, ec, field)
+	case "tagged":
+		return fieldContext_PageSettings_tagged(ctx, ec, field)
 	case "media":
 		return fieldContext_PageSettings_media(ctx, ec, field)
+	case "javaScript":
+		return fieldContext_PageSettings_javaScript(ctx, ec, field)
+	case "waitFor":
+		return fieldContext_PageSettings_waitFor(ctx, ec, field)
 	case "timeout":
 		return fieldContext_PageSettings_timeout(ctx, ec, field)
 	}
@@ -4218,6 +4686,26 @@ func childFields_PathVariable(ctx context.Context, ec *executionContext, field g
 		return fieldContext_PathVariable_value(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PathVariable", field.Name)
+}
+
+func childFields_PublishTemplatePayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "templateVersion":
+		return fieldContext_PublishTemplatePayload_templateVersion(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_PublishTemplatePayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PublishTemplatePayload", field.Name)
+}
+
+func childFields_RestoreTemplateVersionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "template":
+		return fieldContext_RestoreTemplateVersionPayload_template(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_RestoreTemplateVersionPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RestoreTemplateVersionPayload", field.Name)
 }
 
 func childFields_RetryActionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4356,6 +4844,16 @@ func childFields_Template(ctx context.Context, ec *executionContext, field graph
 		return fieldContext_Template_draft(ctx, ec, field)
 	case "latestVersion":
 		return fieldContext_Template_latestVersion(ctx, ec, field)
+	case "hasUnpublishedChanges":
+		return fieldContext_Template_hasUnpublishedChanges(ctx, ec, field)
+	case "version":
+		return fieldContext_Template_version(ctx, ec, field)
+	case "versions":
+		return fieldContext_Template_versions(ctx, ec, field)
+	case "expireAfter":
+		return fieldContext_Template_expireAfter(ctx, ec, field)
+	case "archivedAt":
+		return fieldContext_Template_archivedAt(ctx, ec, field)
 	case "createdAt":
 		return fieldContext_Template_createdAt(ctx, ec, field)
 	case "updatedAt":
@@ -4390,6 +4888,12 @@ func childFields_TemplateContent(ctx context.Context, ec *executionContext, fiel
 		return fieldContext_TemplateContent_footerHtml(ctx, ec, field)
 	case "page":
 		return fieldContext_TemplateContent_page(ctx, ec, field)
+	case "schema":
+		return fieldContext_TemplateContent_schema(ctx, ec, field)
+	case "sampleData":
+		return fieldContext_TemplateContent_sampleData(ctx, ec, field)
+	case "variables":
+		return fieldContext_TemplateContent_variables(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type TemplateContent", field.Name)
 }
@@ -4422,6 +4926,30 @@ func childFields_TemplateVersion(ctx context.Context, ec *executionContext, fiel
 	return nil, fmt.Errorf("no field named %q was found under type TemplateVersion", field.Name)
 }
 
+func childFields_TemplateVersionConnection(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return fieldContext_TemplateVersionConnection_edges(ctx, ec, field)
+	case "nodes":
+		return fieldContext_TemplateVersionConnection_nodes(ctx, ec, field)
+	case "pageInfo":
+		return fieldContext_TemplateVersionConnection_pageInfo(ctx, ec, field)
+	case "totalCount":
+		return fieldContext_TemplateVersionConnection_totalCount(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TemplateVersionConnection", field.Name)
+}
+
+func childFields_TemplateVersionEdge(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return fieldContext_TemplateVersionEdge_cursor(ctx, ec, field)
+	case "node":
+		return fieldContext_TemplateVersionEdge_node(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TemplateVersionEdge", field.Name)
+}
+
 func childFields_TestIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "health":
@@ -4442,6 +4970,16 @@ func childFields_UpdateAwsS3IntegrationPayload(ctx context.Context, ec *executio
 	return nil, fmt.Errorf("no field named %q was found under type UpdateAwsS3IntegrationPayload", field.Name)
 }
 
+func childFields_UpdateTemplatePayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "template":
+		return fieldContext_UpdateTemplatePayload_template(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_UpdateTemplatePayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UpdateTemplatePayload", field.Name)
+}
+
 func childFields_UpdateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "integration":
@@ -4450,6 +4988,18 @@ func childFields_UpdateWebhookIntegrationPayload(ctx context.Context, ec *execut
 		return fieldContext_UpdateWebhookIntegrationPayload_userErrors(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type UpdateWebhookIntegrationPayload", field.Name)
+}
+
+func childFields_WaitFor(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "networkIdle":
+		return fieldContext_WaitFor_networkIdle(ctx, ec, field)
+	case "selector":
+		return fieldContext_WaitFor_selector(ctx, ec, field)
+	case "expression":
+		return fieldContext_WaitFor_expression(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WaitFor", field.Name)
 }
 
 func childFields_WebhookIntegration(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4724,6 +5274,34 @@ func field_Mutation_deleteIntegration_args(ctx context.Context, ec *executionCon
 	return args, nil
 }
 
+func field_Mutation_publishTemplate_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Mutation_restoreTemplateVersion_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
 func field_Mutation_retryAction_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -4810,6 +5388,28 @@ func field_Mutation_updateAwsS3Integration_args(ctx context.Context, ec *executi
 	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (UpdateAWSS3IntegrationInput, error) {
 			return unmarshalNUpdateAwsS3IntegrationInput2platenᚋgraphᚐUpdateAWSS3IntegrationInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg1
+	return args, nil
+}
+
+func field_Mutation_updateTemplate_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (UpdateTemplateInput, error) {
+			return unmarshalNUpdateTemplateInput2platenᚋgraphᚐUpdateTemplateInput(ctx, ec, v)
 		})
 	if err != nil {
 		return nil, err
@@ -5115,6 +5715,14 @@ func field_Query_templates_args(ctx context.Context, ec *executionContext, rawAr
 		return nil, err
 	}
 	args["before"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*TemplateFilter, error) {
+			return unmarshalOTemplateFilter2ᚖplatenᚋgraphᚐTemplateFilter(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg4
 	return args, nil
 }
 
@@ -5185,6 +5793,42 @@ func field_TemplateVersion_actions_args(ctx context.Context, ec *executionContex
 		return nil, err
 	}
 	args["type"] = arg0
+	return args, nil
+}
+
+func field_Template_version_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "number",
+		func(ctx context.Context, v any) (int, error) {
+			return unmarshalNInt2int(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["number"] = arg0
+	return args, nil
+}
+
+func field_Template_versions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
 	return args, nil
 }
 
@@ -8184,6 +8828,192 @@ func fieldContext_Mutation_createTemplate(ctx context.Context, ec *executionCont
 	return fc, nil
 }
 
+func _Mutation_updateTemplate(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_updateTemplate(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().UpdateTemplate(ctx, fc.Args["id"].(string), fc.Args["input"].(UpdateTemplateInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *UpdateTemplatePayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *UpdateTemplatePayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *UpdateTemplatePayload) graphql.Marshaler {
+			return marshalNUpdateTemplatePayload2ᚖplatenᚋgraphᚐUpdateTemplatePayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_updateTemplate(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_UpdateTemplatePayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_updateTemplate_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_publishTemplate(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_publishTemplate(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().PublishTemplate(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *PublishTemplatePayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *PublishTemplatePayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *PublishTemplatePayload) graphql.Marshaler {
+			return marshalNPublishTemplatePayload2ᚖplatenᚋgraphᚐPublishTemplatePayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_publishTemplate(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PublishTemplatePayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_publishTemplate_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_restoreTemplateVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_restoreTemplateVersion(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RestoreTemplateVersion(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *RestoreTemplateVersionPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *RestoreTemplateVersionPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *RestoreTemplateVersionPayload) graphql.Marshaler {
+			return marshalNRestoreTemplateVersionPayload2ᚖplatenᚋgraphᚐRestoreTemplateVersionPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_restoreTemplateVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_RestoreTemplateVersionPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_restoreTemplateVersion_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func _Mutation_createSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9156,6 +9986,98 @@ func fieldContext_PageSettings_printBackground(_ context.Context, ec *executionC
 	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Boolean does not have child fields"))
 }
 
+func _PageSettings_preferCssPageSize(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PageSettings_preferCssPageSize(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PreferCSSPageSize, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PageSettings_preferCssPageSize(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _PageSettings_pageRanges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PageSettings_pageRanges(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageRanges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PageSettings_pageRanges(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _PageSettings_outline(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PageSettings_outline(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Outline, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PageSettings_outline(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _PageSettings_tagged(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PageSettings_tagged(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Tagged, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PageSettings_tagged(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
 func _PageSettings_media(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9177,6 +10099,61 @@ func _PageSettings_media(ctx context.Context, ec *executionContext, field graphq
 }
 func fieldContext_PageSettings_media(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Media does not have child fields"))
+}
+
+func _PageSettings_javaScript(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PageSettings_javaScript(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.JavaScript, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PageSettings_javaScript(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _PageSettings_waitFor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PageSettings_waitFor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.WaitFor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *WaitFor) graphql.Marshaler {
+			return marshalOWaitFor2ᚖplatenᚋgraphᚐWaitFor(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PageSettings_waitFor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PageSettings",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_WaitFor(ctx, ec, field)
+		},
+	}
+	return fc, nil
 }
 
 func _PageSettings_timeout(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
@@ -9494,6 +10471,70 @@ func _PathVariable_value(ctx context.Context, ec *executionContext, field graphq
 }
 func fieldContext_PathVariable_value(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("PathVariable", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _PublishTemplatePayload_templateVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PublishTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PublishTemplatePayload_templateVersion(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TemplateVersion, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
+			return marshalOTemplateVersion2ᚖplatenᚋgraphᚐTemplateVersion(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PublishTemplatePayload_templateVersion(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PublishTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_TemplateVersion(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _PublishTemplatePayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PublishTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PublishTemplatePayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PublishTemplatePayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PublishTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
 }
 
 func _Query_account(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
@@ -9854,7 +10895,7 @@ func _Query_templates(ctx context.Context, ec *executionContext, field graphql.C
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().Templates(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["last"].(*int), fc.Args["before"].(*string))
+			return ec.Resolvers.Query().Templates(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["last"].(*int), fc.Args["before"].(*string), fc.Args["filter"].(*TemplateFilter))
 		},
 		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
 			directive0 := next
@@ -10461,6 +11502,70 @@ func fieldContext_Query___schema(_ context.Context, ec *executionContext, field 
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return childFields___Schema(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _RestoreTemplateVersionPayload_template(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RestoreTemplateVersionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_RestoreTemplateVersionPayload_template(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Template, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Template) graphql.Marshaler {
+			return marshalOTemplate2ᚖplatenᚋgraphᚐTemplate(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_RestoreTemplateVersionPayload_template(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RestoreTemplateVersionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Template(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _RestoreTemplateVersionPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RestoreTemplateVersionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_RestoreTemplateVersionPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_RestoreTemplateVersionPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RestoreTemplateVersionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
 		},
 	}
 	return fc, nil
@@ -11857,6 +12962,209 @@ func (ec *executionContext) resolveBatch_Template_latestVersion(ctx context.Cont
 	)
 }
 
+func _Template_hasUnpublishedChanges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Template_hasUnpublishedChanges(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_Template_hasUnpublishedChanges(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Template_hasUnpublishedChanges(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Template", field, true, true, errors.New("field of type Boolean does not have child fields"))
+}
+func (ec *executionContext) resolveBatch_Template_hasUnpublishedChanges(ctx context.Context, field graphql.CollectedField, obj *Template) (any, error) {
+	resolver := ec.Resolvers.Template()
+	if batch, ok := graphql.BatchParentsFor[*Template](ctx, "Template"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.HasUnpublishedChanges(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[bool](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"Template.hasUnpublishedChanges",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.HasUnpublishedChanges(ctx, []*Template{obj})
+	return graphql.ResolveBatchSingleResult[bool](
+		ctx,
+		results,
+		err,
+		"Template.hasUnpublishedChanges",
+	)
+}
+
+func _Template_version(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Template_version(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_Template_version(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
+			return marshalOTemplateVersion2ᚖplatenᚋgraphᚐTemplateVersion(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Template_version(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Template",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_TemplateVersion(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Template_version_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+func (ec *executionContext) resolveBatch_Template_version(ctx context.Context, field graphql.CollectedField, obj *Template) (any, error) {
+	resolver := ec.Resolvers.Template()
+	fc := graphql.GetFieldContext(ctx)
+	if batch, ok := graphql.BatchParentsFor[*Template](ctx, "Template"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Version(ctx, batch.Parents, fc.Args["number"].(int))
+		})
+		return graphql.ResolveBatchGroupResult[*TemplateVersion](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"Template.version",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Version(ctx, []*Template{obj}, fc.Args["number"].(int))
+	return graphql.ResolveBatchSingleResult[*TemplateVersion](
+		ctx,
+		results,
+		err,
+		"Template.version",
+	)
+}
+
+func _Template_versions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Template_versions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Template().Versions(ctx, obj, fc.Args["first"].(*int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *TemplateVersionConnection) graphql.Marshaler {
+			return marshalNTemplateVersionConnection2ᚖplatenᚋgraphᚐTemplateVersionConnection(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Template_versions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Template",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_TemplateVersionConnection(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Template_versions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Template_expireAfter(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Template_expireAfter(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpireAfter, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return marshalOInt2ᚖint(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Template_expireAfter(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Template", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _Template_archivedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Template_archivedAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ArchivedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return marshalODateTime2ᚖtimeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Template_archivedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Template", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
 func _Template_createdAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -12144,6 +13452,75 @@ func fieldContext_TemplateContent_page(_ context.Context, ec *executionContext, 
 		},
 	}
 	return fc, nil
+}
+
+func _TemplateContent_schema(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateContent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateContent_schema(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Schema, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return marshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_TemplateContent_schema(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TemplateContent", field, false, false, errors.New("field of type JSON does not have child fields"))
+}
+
+func _TemplateContent_sampleData(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateContent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateContent_sampleData(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SampleData, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return marshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_TemplateContent_sampleData(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TemplateContent", field, false, false, errors.New("field of type JSON does not have child fields"))
+}
+
+func _TemplateContent_variables(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateContent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateContent_variables(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.TemplateContent().Variables(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return marshalNString2ᚕstringᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateContent_variables(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TemplateContent", field, true, true, errors.New("field of type String does not have child fields"))
 }
 
 func _TemplateEdge_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateEdge) (ret graphql.Marshaler) {
@@ -12516,6 +13893,180 @@ func fieldContext_TemplateVersion_publishedAt(_ context.Context, ec *executionCo
 	return graphql.NewScalarFieldContext("TemplateVersion", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
+func _TemplateVersionConnection_edges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateVersionConnection_edges(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*TemplateVersionEdge) graphql.Marshaler {
+			return marshalNTemplateVersionEdge2ᚕᚖplatenᚋgraphᚐTemplateVersionEdgeᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateVersionConnection_edges(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "TemplateVersionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_TemplateVersionEdge(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _TemplateVersionConnection_nodes(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateVersionConnection_nodes(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*TemplateVersion) graphql.Marshaler {
+			return marshalNTemplateVersion2ᚕᚖplatenᚋgraphᚐTemplateVersionᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateVersionConnection_nodes(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "TemplateVersionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_TemplateVersion(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _TemplateVersionConnection_pageInfo(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateVersionConnection_pageInfo(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *PageInfo) graphql.Marshaler {
+			return marshalNPageInfo2ᚖplatenᚋgraphᚐPageInfo(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateVersionConnection_pageInfo(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "TemplateVersionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PageInfo(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _TemplateVersionConnection_totalCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateVersionConnection_totalCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TotalCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateVersionConnection_totalCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TemplateVersionConnection", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _TemplateVersionEdge_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersionEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateVersionEdge_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateVersionEdge_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TemplateVersionEdge", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _TemplateVersionEdge_node(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersionEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_TemplateVersionEdge_node(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
+			return marshalNTemplateVersion2ᚖplatenᚋgraphᚐTemplateVersion(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_TemplateVersionEdge_node(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "TemplateVersionEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_TemplateVersion(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
 func _TestIntegrationPayload_health(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TestIntegrationPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -12634,6 +14185,70 @@ func _UpdateAwsS3IntegrationPayload_userErrors(ctx context.Context, ec *executio
 func fieldContext_UpdateAwsS3IntegrationPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "UpdateAwsS3IntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _UpdateTemplatePayload_template(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UpdateTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_UpdateTemplatePayload_template(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Template, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Template) graphql.Marshaler {
+			return marshalOTemplate2ᚖplatenᚋgraphᚐTemplate(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_UpdateTemplatePayload_template(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "UpdateTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Template(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _UpdateTemplatePayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UpdateTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_UpdateTemplatePayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_UpdateTemplatePayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "UpdateTemplatePayload",
 		Field:      field,
 		IsMethod:   false,
 		IsResolver: false,
@@ -12913,6 +14528,75 @@ func _UploadReceipt_uploadedAt(ctx context.Context, ec *executionContext, field 
 }
 func fieldContext_UploadReceipt_uploadedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("UploadReceipt", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _WaitFor_networkIdle(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WaitFor) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WaitFor_networkIdle(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.NetworkIdle, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_WaitFor_networkIdle(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WaitFor", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _WaitFor_selector(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WaitFor) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WaitFor_selector(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Selector, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_WaitFor_selector(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WaitFor", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _WaitFor_expression(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WaitFor) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_WaitFor_expression(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Expression, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_WaitFor_expression(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WaitFor", field, false, false, errors.New("field of type String does not have child fields"))
 }
 
 func _WebhookIntegration_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
@@ -14739,7 +16423,11 @@ func unmarshalInputCreateTemplateInput(ctx context.Context, ec *executionContext
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "content"}
+	if _, present := asMap["publish"]; !present {
+		asMap["publish"] = true
+	}
+
+	fieldsInOrder := [...]string{"name", "description", "content", "publish", "expireAfter"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -14767,6 +16455,20 @@ func unmarshalInputCreateTemplateInput(ctx context.Context, ec *executionContext
 				return it, err
 			}
 			it.Content = data
+		case "publish":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("publish"))
+			data, err := unmarshalNBoolean2bool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Publish = data
+		case "expireAfter":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expireAfter"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpireAfter = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -14895,7 +16597,7 @@ func unmarshalInputPageSettingsInput(ctx context.Context, ec *executionContext, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"format", "width", "height", "orientation", "marginTop", "marginRight", "marginBottom", "marginLeft", "scale", "printBackground", "media", "timeout"}
+	fieldsInOrder := [...]string{"format", "width", "height", "orientation", "marginTop", "marginRight", "marginBottom", "marginLeft", "scale", "printBackground", "preferCssPageSize", "pageRanges", "outline", "tagged", "media", "javaScript", "waitFor", "timeout"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -14972,6 +16674,34 @@ func unmarshalInputPageSettingsInput(ctx context.Context, ec *executionContext, 
 				return it, err
 			}
 			it.PrintBackground = graphql.OmittableOf(data)
+		case "preferCssPageSize":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("preferCssPageSize"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.PreferCSSPageSize = graphql.OmittableOf(data)
+		case "pageRanges":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("pageRanges"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.PageRanges = graphql.OmittableOf(data)
+		case "outline":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("outline"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Outline = graphql.OmittableOf(data)
+		case "tagged":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("tagged"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Tagged = graphql.OmittableOf(data)
 		case "media":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("media"))
 			data, err := unmarshalOMedia2ᚖplatenᚐMedia(ctx, ec, v)
@@ -14979,6 +16709,20 @@ func unmarshalInputPageSettingsInput(ctx context.Context, ec *executionContext, 
 				return it, err
 			}
 			it.Media = graphql.OmittableOf(data)
+		case "javaScript":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("javaScript"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.JavaScript = graphql.OmittableOf(data)
+		case "waitFor":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("waitFor"))
+			data, err := unmarshalOWaitForInput2ᚖplatenᚋgraphᚐWaitForInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.WaitFor = graphql.OmittableOf(data)
 		case "timeout":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("timeout"))
 			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
@@ -15148,7 +16892,7 @@ func unmarshalInputTemplateContentInput(ctx context.Context, ec *executionContex
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"html", "css", "headerHtml", "footerHtml", "page"}
+	fieldsInOrder := [...]string{"html", "css", "headerHtml", "footerHtml", "page", "schema", "sampleData"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -15190,6 +16934,57 @@ func unmarshalInputTemplateContentInput(ctx context.Context, ec *executionContex
 				return it, err
 			}
 			it.Page = graphql.OmittableOf(data)
+		case "schema":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("schema"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Schema = graphql.OmittableOf(data)
+		case "sampleData":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sampleData"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SampleData = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputTemplateFilter(ctx context.Context, ec *executionContext, obj any) (TemplateFilter, error) {
+	var it TemplateFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"nameContains", "archived"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "nameContains":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("nameContains"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.NameContains = graphql.OmittableOf(data)
+		case "archived":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("archived"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Archived = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -15316,6 +17111,136 @@ func unmarshalInputUpdateAwsS3IntegrationInput(ctx context.Context, ec *executio
 	return it, nil
 }
 
+func unmarshalInputUpdateTemplateContentInput(ctx context.Context, ec *executionContext, obj any) (UpdateTemplateContentInput, error) {
+	var it UpdateTemplateContentInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"html", "css", "headerHtml", "footerHtml", "page", "schema", "sampleData"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "html":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("html"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.HTML = graphql.OmittableOf(data)
+		case "css":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("css"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.CSS = graphql.OmittableOf(data)
+		case "headerHtml":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("headerHtml"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.HeaderHTML = graphql.OmittableOf(data)
+		case "footerHtml":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("footerHtml"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.FooterHTML = graphql.OmittableOf(data)
+		case "page":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("page"))
+			data, err := unmarshalOPageSettingsInput2ᚖplatenᚋgraphᚐPageSettingsInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Page = graphql.OmittableOf(data)
+		case "schema":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("schema"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Schema = graphql.OmittableOf(data)
+		case "sampleData":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sampleData"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SampleData = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputUpdateTemplateInput(ctx context.Context, ec *executionContext, obj any) (UpdateTemplateInput, error) {
+	var it UpdateTemplateInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"name", "description", "content", "expireAfter", "archived"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "name":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("name"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Name = graphql.OmittableOf(data)
+		case "description":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("description"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Description = graphql.OmittableOf(data)
+		case "content":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("content"))
+			data, err := unmarshalOUpdateTemplateContentInput2ᚖplatenᚋgraphᚐUpdateTemplateContentInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Content = graphql.OmittableOf(data)
+		case "expireAfter":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expireAfter"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpireAfter = graphql.OmittableOf(data)
+		case "archived":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("archived"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Archived = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
 func unmarshalInputUpdateWebhookIntegrationInput(ctx context.Context, ec *executionContext, obj any) (UpdateWebhookIntegrationInput, error) {
 	var it UpdateWebhookIntegrationInput
 	if obj == nil {
@@ -15376,6 +17301,54 @@ func unmarshalInputUpdateWebhookIntegrationInput(ctx context.Context, ec *execut
 				return it, err
 			}
 			it.SendWhen = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputWaitForInput(ctx context.Context, ec *executionContext, obj any) (WaitForInput, error) {
+	var it WaitForInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["networkIdle"]; !present {
+		asMap["networkIdle"] = false
+	}
+
+	fieldsInOrder := [...]string{"networkIdle", "selector", "expression"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "networkIdle":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("networkIdle"))
+			data, err := unmarshalNBoolean2bool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.NetworkIdle = data
+		case "selector":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("selector"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Selector = graphql.OmittableOf(data)
+		case "expression":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expression"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Expression = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -17156,6 +19129,27 @@ func _Mutation(ctx context.Context, ec *executionContext, sel ast.SelectionSet) 
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "updateTemplate":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_updateTemplate(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "publishTemplate":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_publishTemplate(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "restoreTemplateVersion":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_restoreTemplateVersion(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "createSubmission":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return _Mutation_createSubmission(ctx, ec, field)
@@ -17408,9 +19402,39 @@ func _PageSettings(ctx context.Context, ec *executionContext, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "preferCssPageSize":
+			out.Values[i] = _PageSettings_preferCssPageSize(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageRanges":
+			out.Values[i] = _PageSettings_pageRanges(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "outline":
+			out.Values[i] = _PageSettings_outline(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "tagged":
+			out.Values[i] = _PageSettings_tagged(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "media":
 			out.Values[i] = _PageSettings_media(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "javaScript":
+			out.Values[i] = _PageSettings_javaScript(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "waitFor":
+			out.Values[i] = _PageSettings_waitFor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		case "timeout":
@@ -17574,6 +19598,49 @@ func _PathVariable(ctx context.Context, ec *executionContext, sel ast.SelectionS
 			}
 		case "value":
 			out.Values[i] = _PathVariable_value(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var publishTemplatePayloadImplementors = []string{"PublishTemplatePayload"}
+
+func _PublishTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *PublishTemplatePayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, publishTemplatePayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PublishTemplatePayload")
+		case "templateVersion":
+			out.Values[i] = _PublishTemplatePayload_templateVersion(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _PublishTemplatePayload_userErrors(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -17961,6 +20028,49 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 			})
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var restoreTemplateVersionPayloadImplementors = []string{"RestoreTemplateVersionPayload"}
+
+func _RestoreTemplateVersionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *RestoreTemplateVersionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, restoreTemplateVersionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RestoreTemplateVersionPayload")
+		case "template":
+			out.Values[i] = _RestoreTemplateVersionPayload_template(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _RestoreTemplateVersionPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -18760,6 +20870,130 @@ func _Template(ctx context.Context, ec *executionContext, sel ast.SelectionSet, 
 			}
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "hasUnpublishedChanges":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Template_hasUnpublishedChanges(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "version":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Template_version(ctx, ec, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "versions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Template_versions(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "expireAfter":
+			out.Values[i] = _Template_expireAfter(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "archivedAt":
+			out.Values[i] = _Template_archivedAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "createdAt":
 			out.Values[i] = _Template_createdAt(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -18892,28 +21126,76 @@ func _TemplateContent(ctx context.Context, ec *executionContext, sel ast.Selecti
 		case "html":
 			out.Values[i] = _TemplateContent_html(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "css":
 			out.Values[i] = _TemplateContent_css(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "headerHtml":
 			out.Values[i] = _TemplateContent_headerHtml(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "footerHtml":
 			out.Values[i] = _TemplateContent_footerHtml(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "page":
 			out.Values[i] = _TemplateContent_page(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "schema":
+			out.Values[i] = _TemplateContent_schema(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "sampleData":
+			out.Values[i] = _TemplateContent_sampleData(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "variables":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _TemplateContent_variables(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -19165,6 +21447,102 @@ func _TemplateVersion(ctx context.Context, ec *executionContext, sel ast.Selecti
 	return out
 }
 
+var templateVersionConnectionImplementors = []string{"TemplateVersionConnection"}
+
+func _TemplateVersionConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *TemplateVersionConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, templateVersionConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("TemplateVersionConnection")
+		case "edges":
+			out.Values[i] = _TemplateVersionConnection_edges(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = _TemplateVersionConnection_nodes(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = _TemplateVersionConnection_pageInfo(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "totalCount":
+			out.Values[i] = _TemplateVersionConnection_totalCount(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var templateVersionEdgeImplementors = []string{"TemplateVersionEdge"}
+
+func _TemplateVersionEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *TemplateVersionEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, templateVersionEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("TemplateVersionEdge")
+		case "cursor":
+			out.Values[i] = _TemplateVersionEdge_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = _TemplateVersionEdge_node(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var testIntegrationPayloadImplementors = []string{"TestIntegrationPayload"}
 
 func _TestIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *TestIntegrationPayload) graphql.Marshaler {
@@ -19227,6 +21605,49 @@ func _UpdateAwsS3IntegrationPayload(ctx context.Context, ec *executionContext, s
 			}
 		case "userErrors":
 			out.Values[i] = _UpdateAwsS3IntegrationPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var updateTemplatePayloadImplementors = []string{"UpdateTemplatePayload"}
+
+func _UpdateTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *UpdateTemplatePayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, updateTemplatePayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("UpdateTemplatePayload")
+		case "template":
+			out.Values[i] = _UpdateTemplatePayload_template(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _UpdateTemplatePayload_userErrors(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -19349,6 +21770,54 @@ func _UploadReceipt(ctx context.Context, ec *executionContext, sel ast.Selection
 		case "uploadedAt":
 			out.Values[i] = _UploadReceipt_uploadedAt(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var waitForImplementors = []string{"WaitFor"}
+
+func _WaitFor(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *WaitFor) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, waitForImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WaitFor")
+		case "networkIdle":
+			out.Values[i] = _WaitFor_networkIdle(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "selector":
+			out.Values[i] = _WaitFor_selector(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "expression":
+			out.Values[i] = _WaitFor_expression(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -20856,6 +23325,26 @@ func marshalNPathVariable2ᚖplatenᚋgraphᚐPathVariable(ctx context.Context, 
 	return _PathVariable(ctx, ec, sel, v)
 }
 
+func marshalNPublishTemplatePayload2ᚖplatenᚋgraphᚐPublishTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *PublishTemplatePayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _PublishTemplatePayload(ctx, ec, sel, v)
+}
+
+func marshalNRestoreTemplateVersionPayload2ᚖplatenᚋgraphᚐRestoreTemplateVersionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *RestoreTemplateVersionPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _RestoreTemplateVersionPayload(ctx, ec, sel, v)
+}
+
 func marshalNRetryActionPayload2ᚖplatenᚋgraphᚐRetryActionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *RetryActionPayload) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
@@ -21109,6 +23598,69 @@ func marshalNTemplateEdge2ᚖplatenᚋgraphᚐTemplateEdge(ctx context.Context, 
 	return _TemplateEdge(ctx, ec, sel, v)
 }
 
+func marshalNTemplateVersion2ᚕᚖplatenᚋgraphᚐTemplateVersionᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*TemplateVersion) graphql.Marshaler {
+	ctx = graphql.WithBatchParents(ctx, "TemplateVersion", v, nil)
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNTemplateVersion2ᚖplatenᚋgraphᚐTemplateVersion(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNTemplateVersion2ᚖplatenᚋgraphᚐTemplateVersion(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _TemplateVersion(ctx, ec, sel, v)
+}
+
+func marshalNTemplateVersionConnection2ᚖplatenᚋgraphᚐTemplateVersionConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *TemplateVersionConnection) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _TemplateVersionConnection(ctx, ec, sel, v)
+}
+
+func marshalNTemplateVersionEdge2ᚕᚖplatenᚋgraphᚐTemplateVersionEdgeᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*TemplateVersionEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNTemplateVersionEdge2ᚖplatenᚋgraphᚐTemplateVersionEdge(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNTemplateVersionEdge2ᚖplatenᚋgraphᚐTemplateVersionEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *TemplateVersionEdge) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _TemplateVersionEdge(ctx, ec, sel, v)
+}
+
 func marshalNTestIntegrationPayload2ᚖplatenᚋgraphᚐTestIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *TestIntegrationPayload) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
@@ -21165,6 +23717,21 @@ func marshalNUpdateAwsS3IntegrationPayload2ᚖplatenᚋgraphᚐUpdateAWSS3Integr
 		return graphql.Null
 	}
 	return _UpdateAwsS3IntegrationPayload(ctx, ec, sel, v)
+}
+
+func unmarshalNUpdateTemplateInput2platenᚋgraphᚐUpdateTemplateInput(ctx context.Context, ec *executionContext, v any) (UpdateTemplateInput, error) {
+	res, err := unmarshalInputUpdateTemplateInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNUpdateTemplatePayload2ᚖplatenᚋgraphᚐUpdateTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *UpdateTemplatePayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _UpdateTemplatePayload(ctx, ec, sel, v)
 }
 
 func unmarshalNUpdateWebhookIntegrationInput2platenᚋgraphᚐUpdateWebhookIntegrationInput(ctx context.Context, ec *executionContext, v any) (UpdateWebhookIntegrationInput, error) {
@@ -21884,6 +24451,14 @@ func marshalOTemplate2ᚖplatenᚋgraphᚐTemplate(ctx context.Context, ec *exec
 	return _Template(ctx, ec, sel, v)
 }
 
+func unmarshalOTemplateFilter2ᚖplatenᚋgraphᚐTemplateFilter(ctx context.Context, ec *executionContext, v any) (*TemplateFilter, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputTemplateFilter(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func marshalOTemplateVersion2ᚖplatenᚋgraphᚐTemplateVersion(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
@@ -21907,6 +24482,29 @@ func marshalOURL2ᚖstring(ctx context.Context, ec *executionContext, sel ast.Se
 	_ = ctx
 	res := scalar.MarshalURL(*v)
 	return res
+}
+
+func unmarshalOUpdateTemplateContentInput2ᚖplatenᚋgraphᚐUpdateTemplateContentInput(ctx context.Context, ec *executionContext, v any) (*UpdateTemplateContentInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputUpdateTemplateContentInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalOWaitFor2ᚖplatenᚋgraphᚐWaitFor(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *WaitFor) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return _WaitFor(ctx, ec, sel, v)
+}
+
+func unmarshalOWaitForInput2ᚖplatenᚋgraphᚐWaitForInput(ctx context.Context, ec *executionContext, v any) (*WaitForInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputWaitForInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
 func marshalOWebhookIntegration2ᚖplatenᚋgraphᚐWebhookIntegration(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *WebhookIntegration) graphql.Marshaler {

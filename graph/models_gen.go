@@ -332,6 +332,10 @@ type CreateTemplateInput struct {
 	Description graphql.Omittable[*string] `json:"description"`
 	// What it is made of.
 	Content *TemplateContentInput `json:"content"`
+	// Publish it as version 1 at once.
+	Publish bool `json:"publish"`
+	// Seconds after their creation at which submissions of this template expire, unless they say otherwise: 1 to 315360000 (ten years). Absent: never.
+	ExpireAfter graphql.Omittable[*int] `json:"expireAfter"`
 }
 
 // The outcome of createTemplate.
@@ -509,14 +513,26 @@ type PageSettings struct {
 	Scale float64 `json:"scale"`
 	// Whether background colours and images are printed.
 	PrintBackground bool `json:"printBackground"`
+	// True: an @page size in the CSS wins over format, width and height.
+	PreferCSSPageSize bool `json:"preferCssPageSize"`
+	// E.g. 1-3, 5, 8-; null: all.
+	PageRanges *string `json:"pageRanges"`
+	// Bookmarks from the headings. They make the PDF tagged as well.
+	Outline bool `json:"outline"`
+	// Accessible (tagged) PDF. Larger and slower, so only when asked for.
+	Tagged bool `json:"tagged"`
 	// The CSS media type.
 	Media platen.Media `json:"media"`
-	// Longest time for the whole render, in seconds.
+	// False refuses scripts. Markup that has none is rendered without them either way, which is faster.
+	JavaScript bool `json:"javaScript"`
+	// What is waited for before printing; null: nothing more.
+	WaitFor *WaitFor `json:"waitFor"`
+	// Longest time for the whole render, waitFor included, in seconds.
 	Timeout int `json:"timeout"`
 }
 
-// Absent: as the template (of a submission) has it, else the default: LETTER, PORTRAIT, margins 0.4in, scale 1,
-// printBackground true, PRINT, timeout 30.
+// Absent: as the template (of a submission) or the draft (of an update) has it, else the default: LETTER, PORTRAIT, margins 0.4in,
+// scale 1, printBackground and javaScript true, PRINT, timeout 30, everything else off.
 type PageSettingsInput struct {
 	// A paper size by name.
 	Format graphql.Omittable[*platen.PaperFormat] `json:"format"`
@@ -538,9 +554,21 @@ type PageSettingsInput struct {
 	Scale graphql.Omittable[*float64] `json:"scale"`
 	// Whether background colours and images are printed.
 	PrintBackground graphql.Omittable[*bool] `json:"printBackground"`
+	// True: an @page size in the CSS wins over format, width and height.
+	PreferCSSPageSize graphql.Omittable[*bool] `json:"preferCssPageSize"`
+	// E.g. 1-3, 5, 8-. At most 200 characters.
+	PageRanges graphql.Omittable[*string] `json:"pageRanges"`
+	// Bookmarks from the headings. They make the PDF tagged as well.
+	Outline graphql.Omittable[*bool] `json:"outline"`
+	// Accessible (tagged) PDF.
+	Tagged graphql.Omittable[*bool] `json:"tagged"`
 	// The CSS media type.
 	Media graphql.Omittable[*platen.Media] `json:"media"`
-	// Longest time for the whole render, in seconds: 1 to 120.
+	// False refuses scripts.
+	JavaScript graphql.Omittable[*bool] `json:"javaScript"`
+	// What is waited for before printing. Replaced as a whole.
+	WaitFor graphql.Omittable[*WaitForInput] `json:"waitFor"`
+	// Longest time for the whole render, waitFor included, in seconds: 1 to 120.
 	Timeout graphql.Omittable[*int] `json:"timeout"`
 }
 
@@ -600,6 +628,22 @@ type PresignedUploadInput struct {
 	URL string `json:"url"`
 	// Headers that were signed, or that the storage needs (x-ms-blob-type). Content-Type is the file's unless it is among them.
 	Headers graphql.Omittable[[]*HTTPHeaderInput] `json:"headers"`
+}
+
+// The outcome of publishTemplate.
+type PublishTemplatePayload struct {
+	// The new version, or the latest if nothing was unpublished.
+	TemplateVersion *TemplateVersion `json:"templateVersion"`
+	// Why nothing was published.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// The outcome of restoreTemplateVersion.
+type RestoreTemplateVersionPayload struct {
+	// The template as it is now.
+	Template *Template `json:"template"`
+	// Why nothing was changed.
+	UserErrors []UserError `json:"userErrors"`
 }
 
 // The outcome of retryAction.
@@ -719,7 +763,7 @@ type SubmissionEvent struct {
 	Submission *Submission `json:"submission"`
 }
 
-// HTML, CSS and page settings that data is poured into.
+// HTML, CSS and page settings that data is poured into. The draft is edited; publishing freezes it as the next version.
 type Template struct {
 	// tpl_...
 	ID string `json:"id"`
@@ -729,9 +773,13 @@ type Template struct {
 	Description *string `json:"description"`
 	// What is edited; publishing freezes it as the next version.
 	Draft *TemplateContent `json:"draft"`
+	// Seconds after their creation at which submissions of this template expire, unless they say otherwise; null: never.
+	ExpireAfter *int `json:"expireAfter"`
+	// Since when it is archived; null: it is not. Archived templates are left out of lists and take no new submissions. They can still be edited and published.
+	ArchivedAt *time.Time `json:"archivedAt"`
 	// When it was made.
 	CreatedAt time.Time `json:"createdAt"`
-	// When it was last edited.
+	// When the template or its draft was last edited; publishing is no edit.
 	UpdatedAt time.Time        `json:"updatedAt"`
 	Source    *platen.Template `json:"-"`
 }
@@ -745,8 +793,9 @@ type TemplateConnection struct {
 	// The templates alone.
 	Nodes []*Template `json:"nodes"`
 	// Where the page stands.
-	PageInfo  *PageInfo `json:"pageInfo"`
-	AccountID string    `json:"-"`
+	PageInfo  *PageInfo             `json:"pageInfo"`
+	AccountID string                `json:"-"`
+	Filter    platen.TemplateFilter `json:"-"`
 }
 
 // What a document is made of, data apart.
@@ -761,6 +810,11 @@ type TemplateContent struct {
 	FooterHTML *string `json:"footerHtml"`
 	// How it is printed.
 	Page *PageSettings `json:"page"`
+	// JSON Schema (2020-12) that a submission's data must satisfy. Null: any data will do.
+	Schema json.RawMessage `json:"schema"`
+	// Data for previews.
+	SampleData json.RawMessage         `json:"sampleData"`
+	Source     *platen.TemplateContent `json:"-"`
 }
 
 // What a document is made of, data apart.
@@ -775,6 +829,10 @@ type TemplateContentInput struct {
 	FooterHTML graphql.Omittable[*string] `json:"footerHtml"`
 	// How it is printed. Absent: the defaults.
 	Page graphql.Omittable[*PageSettingsInput] `json:"page"`
+	// JSON Schema (2020-12) that a submission's data must satisfy. At most 4 MiB.
+	Schema graphql.Omittable[json.RawMessage] `json:"schema"`
+	// Data for previews: any JSON. At most 4 MiB.
+	SampleData graphql.Omittable[json.RawMessage] `json:"sampleData"`
 }
 
 // A template in a list.
@@ -783,6 +841,14 @@ type TemplateEdge struct {
 	Cursor string `json:"cursor"`
 	// The template.
 	Node *Template `json:"node"`
+}
+
+// Chooses templates; all that is given has to hold.
+type TemplateFilter struct {
+	// A part of the name, in capitals or not.
+	NameContains graphql.Omittable[*string] `json:"nameContains"`
+	// True: those that are archived. Absent: those that are not.
+	Archived graphql.Omittable[*bool] `json:"archived"`
 }
 
 // Liquid that does not parse.
@@ -817,6 +883,26 @@ type TemplateVersion struct {
 func (TemplateVersion) IsNode() {}
 
 func (TemplateVersion) IsActionSubject() {}
+
+// A page of a template's versions.
+type TemplateVersionConnection struct {
+	// The versions with their cursors.
+	Edges []*TemplateVersionEdge `json:"edges"`
+	// The versions alone.
+	Nodes []*TemplateVersion `json:"nodes"`
+	// Where the page stands.
+	PageInfo *PageInfo `json:"pageInfo"`
+	// How many there are in all, up to 10,000.
+	TotalCount int `json:"totalCount"`
+}
+
+// A version in a list.
+type TemplateVersionEdge struct {
+	// Its position.
+	Cursor string `json:"cursor"`
+	// The version.
+	Node *TemplateVersion `json:"node"`
+}
 
 // The outcome of testIntegration. A refusal by the bucket is health.failure, not a userError.
 type TestIntegrationPayload struct {
@@ -862,6 +948,46 @@ type UpdateAWSS3IntegrationInput struct {
 type UpdateAWSS3IntegrationPayload struct {
 	// The integration as it is now.
 	Integration *AWSS3Integration `json:"integration"`
+	// Why nothing was changed.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// Only what is given changes.
+type UpdateTemplateContentInput struct {
+	// Liquid. At most 2 MiB.
+	HTML graphql.Omittable[*string] `json:"html"`
+	// Styles. Null: none.
+	CSS graphql.Omittable[*string] `json:"css"`
+	// Liquid. Null: none.
+	HeaderHTML graphql.Omittable[*string] `json:"headerHtml"`
+	// Liquid. Null: none.
+	FooterHTML graphql.Omittable[*string] `json:"footerHtml"`
+	// Only the settings that are given change, each null back to its default. Null: all their defaults.
+	Page graphql.Omittable[*PageSettingsInput] `json:"page"`
+	// JSON Schema (2020-12). Null: any data will do.
+	Schema graphql.Omittable[json.RawMessage] `json:"schema"`
+	// Any JSON. Null: none.
+	SampleData graphql.Omittable[json.RawMessage] `json:"sampleData"`
+}
+
+// Only what is given changes.
+type UpdateTemplateInput struct {
+	// By which people know it.
+	Name graphql.Omittable[*string] `json:"name"`
+	// For people. Null: none.
+	Description graphql.Omittable[*string] `json:"description"`
+	// Of the draft.
+	Content graphql.Omittable[*UpdateTemplateContentInput] `json:"content"`
+	// 1 to 315360000 seconds (ten years). Null: never.
+	ExpireAfter graphql.Omittable[*int] `json:"expireAfter"`
+	// True: into the archive, where it takes no new submissions. False or null: out of it.
+	Archived graphql.Omittable[*bool] `json:"archived"`
+}
+
+// The outcome of updateTemplate.
+type UpdateTemplatePayload struct {
+	// The template as it is now.
+	Template *Template `json:"template"`
 	// Why nothing was changed.
 	UserErrors []UserError `json:"userErrors"`
 }
@@ -913,6 +1039,26 @@ type UploadReceipt struct {
 }
 
 func (UploadReceipt) IsActionResult() {}
+
+// What must be true before printing, beside the load event and the fonts. Not true within the timeout: the render fails.
+type WaitFor struct {
+	// No request for half a second.
+	NetworkIdle bool `json:"networkIdle"`
+	// CSS selector of an element that must exist.
+	Selector *string `json:"selector"`
+	// JavaScript expression that must become truthy.
+	Expression *string `json:"expression"`
+}
+
+// What must be true before printing; all that is given has to hold.
+type WaitForInput struct {
+	// No request for half a second.
+	NetworkIdle bool `json:"networkIdle"`
+	// CSS selector of an element that must exist. At most 1,000 characters.
+	Selector graphql.Omittable[*string] `json:"selector"`
+	// JavaScript expression that must become truthy; a promise is awaited. At most 4,000 characters.
+	Expression graphql.Omittable[*string] `json:"expression"`
+}
 
 // Posts documents as JSON, signed, to an address: {"submission": {...}}, with snake_case keys and lower-case values:
 // actions[].action_type == "aws_s3_upload", state == "processed". docs/webhooks.md describes the body and the signature.

@@ -10,31 +10,128 @@ import (
 	"platen/storage"
 )
 
-// CreateTemplate saves a template and publishes it as version 1. Liquid that does
-// not parse is refused with line and column (R2.4). The error is platen.Errors when
-// the caller can mend it.
-func (p *Pipeline) CreateTemplate(ctx context.Context, t *platen.Template) error {
-	errs := t.Validate()
-	syntax, err := p.checkLiquid(ctx, t.Draft)
-	if err != nil {
-		return err
-	}
-	if err := append(errs, syntax.At("content")...).Err(); err != nil {
+// CreateTemplate saves a template and, if so asked, publishes it as version 1. What
+// is broken is refused (R2.4). The error is platen.Errors when the caller can mend it.
+func (p *Pipeline) CreateTemplate(ctx context.Context, t *platen.Template, publish bool) error {
+	if err := p.checkTemplate(ctx, t); err != nil {
 		return err
 	}
 	t.ID = platen.NewID(platen.KindTemplate)
 	defer p.Hub.Nudge()
 	return p.DB.InTx(ctx, func(tx *storage.Tx) error {
-		if err := tx.CreateTemplate(ctx, t); err != nil {
+		if err := tx.CreateTemplate(ctx, t); err != nil || !publish {
 			return err
 		}
-		version, err := tx.PublishTemplate(ctx, t.AccountID, t.ID)
+		version, _, err := tx.PublishTemplate(ctx, t.AccountID, t.ID)
 		if err != nil {
 			return err
 		}
 		t.LatestVersion = version.Number
 		return p.publishVersion(ctx, tx, version)
 	})
+}
+
+// UpdateTemplate changes a template and its draft by change. What is broken after it
+// is refused (R2.4). The error is platen.Errors when the caller can mend it.
+func (p *Pipeline) UpdateTemplate(ctx context.Context, accountID, id string, change func(*platen.Template)) (t *platen.Template, err error) {
+	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if t, err = lockTemplate(ctx, tx, accountID, id); err != nil {
+			return err
+		}
+		change(t)
+		if err := p.checkTemplate(ctx, t); err != nil {
+			return err
+		}
+		return tx.UpdateTemplate(ctx, t)
+	})
+	return t, err
+}
+
+// PublishTemplate freezes a template's draft as its next version (R2.2), and copies
+// it where versions are copied to (R5.3). Without unpublished changes it makes none
+// and returns the latest. A draft that is broken is refused (R2.4): an earlier
+// release may have let it pass. The error is platen.Errors when the caller can mend it.
+func (p *Pipeline) PublishTemplate(ctx context.Context, accountID, id string) (v *platen.TemplateVersion, err error) {
+	defer p.Hub.Nudge()
+	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if _, err := lockTemplate(ctx, tx, accountID, id); err != nil {
+			return err
+		}
+		var fresh bool
+		if v, fresh, err = tx.PublishTemplate(ctx, accountID, id); err != nil || !fresh {
+			return err
+		}
+		mistakes, err := p.checkContent(ctx, v.Content)
+		if err != nil {
+			return err
+		}
+		if err := mistakes.At("draft").Err(); err != nil {
+			return err
+		}
+		return p.publishVersion(ctx, tx, v)
+	})
+	return v, err
+}
+
+// RestoreTemplateVersion puts the content of a version back into its template's
+// draft, as it is: publishing checks it. The error is a *platen.Error when there is
+// no such version.
+func (p *Pipeline) RestoreTemplateVersion(ctx context.Context, accountID, id string) (t *platen.Template, err error) {
+	missing := &platen.Error{Code: platen.CodeNotFound, ID: id, Path: []string{"id"}, Message: "There is no version of a template with this id in this account."}
+	if platen.KindOf(id) != platen.KindTemplateVersion {
+		return nil, missing
+	}
+	v, err := p.DB.TemplateVersion(ctx, accountID, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, missing
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if t, err = lockTemplate(ctx, tx, accountID, v.TemplateID); err != nil {
+			return err
+		}
+		t.Draft = v.Content
+		return tx.UpdateTemplate(ctx, t)
+	})
+	return t, err
+}
+
+// lockTemplate locks a template that a caller named; the error is a *platen.Error
+// when there is none.
+func lockTemplate(ctx context.Context, tx *storage.Tx, accountID, id string) (*platen.Template, error) {
+	missing := &platen.Error{Code: platen.CodeNotFound, ID: id, Path: []string{"id"}, Message: "There is no template with this id in this account."}
+	if platen.KindOf(id) != platen.KindTemplate {
+		return nil, missing
+	}
+	t, err := tx.LockTemplate(ctx, accountID, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, missing
+	}
+	return t, err
+}
+
+// checkTemplate finds all mistakes of a template.
+func (p *Pipeline) checkTemplate(ctx context.Context, t *platen.Template) error {
+	mistakes, err := p.checkContent(ctx, t.Draft)
+	if err != nil {
+		return err
+	}
+	return append(t.Validate(), mistakes.At("content")...).Err()
+}
+
+// checkContent finds all mistakes of a content that is to be kept (R2.4).
+func (p *Pipeline) checkContent(ctx context.Context, c platen.TemplateContent) (platen.Errors, error) {
+	errs := c.Validate()
+	syntax, err := p.checkLiquid(ctx, c)
+	return append(errs, syntax...), err
+}
+
+// Variables are the names that the Liquid of a content reads from the data, such as
+// customer.name.
+func (p *Pipeline) Variables(ctx context.Context, c platen.TemplateContent) ([]string, error) {
+	return p.Liquid.DataVariables(ctx, sources(c))
 }
 
 // versionFile is a published version as one HTML file: its HTML as it was written,

@@ -42,6 +42,7 @@ type (
 	submissionConnection  struct{ *Root }
 	template              struct{ *Root }
 	templateConnection    struct{ *Root }
+	templateContent       struct{ *Root }
 	templateVersion       struct{ *Root }
 	webhookIntegration    struct{ *Root }
 )
@@ -67,6 +68,7 @@ func (r *Root) SubmissionConnection() graph.SubmissionConnectionResolver {
 }
 func (r *Root) Template() graph.TemplateResolver                     { return template{r} }
 func (r *Root) TemplateConnection() graph.TemplateConnectionResolver { return templateConnection{r} }
+func (r *Root) TemplateContent() graph.TemplateContentResolver       { return templateContent{r} }
 func (r *Root) TemplateVersion() graph.TemplateVersionResolver       { return templateVersion{r} }
 func (r *Root) WebhookIntegration() graph.WebhookIntegrationResolver { return webhookIntegration{r} }
 

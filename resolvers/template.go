@@ -3,6 +3,9 @@ package resolvers
 import (
 	"context"
 	"errors"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
 
 	"platen"
 	"platen/graph"
@@ -11,7 +14,7 @@ import (
 
 func toTemplate(t *platen.Template) *graph.Template {
 	return &graph.Template{ID: t.ID, Name: t.Name, Description: orNull(t.Description), Draft: toContent(t.Draft),
-		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, Source: t}
+		ExpireAfter: t.ExpireAfter, ArchivedAt: t.ArchivedAt, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, Source: t}
 }
 
 func toTemplateVersion(v *platen.TemplateVersion) *graph.TemplateVersion {
@@ -19,34 +22,131 @@ func toTemplateVersion(v *platen.TemplateVersion) *graph.TemplateVersion {
 }
 
 func toContent(c platen.TemplateContent) *graph.TemplateContent {
-	p := c.Page
 	return &graph.TemplateContent{HTML: c.HTML, CSS: orNull(c.CSS), HeaderHTML: orNull(c.HeaderHTML), FooterHTML: orNull(c.FooterHTML),
-		Page: &graph.PageSettings{Format: orNull(p.Format), Width: orNull(p.Width), Height: orNull(p.Height), Orientation: p.Orientation,
-			MarginTop: p.MarginTop, MarginRight: p.MarginRight, MarginBottom: p.MarginBottom, MarginLeft: p.MarginLeft,
-			Scale: p.Scale, PrintBackground: p.PrintBackground, Media: p.Media, Timeout: p.Timeout}}
+		Page: toPage(c.Page), Schema: c.Schema, SampleData: c.SampleData, Source: &c}
 }
 
-// fromPage reads page settings; what is absent or null stays as it is elsewhere.
-func fromPage(input *graph.PageSettingsInput) platen.PageOverride {
+func toPage(p platen.PageSettings) *graph.PageSettings {
+	shown := &graph.PageSettings{Format: orNull(p.Format), Width: orNull(p.Width), Height: orNull(p.Height), Orientation: p.Orientation,
+		MarginTop: p.MarginTop, MarginRight: p.MarginRight, MarginBottom: p.MarginBottom, MarginLeft: p.MarginLeft,
+		Scale: p.Scale, PrintBackground: p.PrintBackground, PreferCSSPageSize: p.PreferCSSPageSize, PageRanges: orNull(p.PageRanges),
+		Outline: p.Outline, Tagged: p.Tagged, Media: p.Media, JavaScript: !p.NoJavaScript, Timeout: p.Timeout}
+	if w := p.WaitFor; w != nil {
+		shown.WaitFor = &graph.WaitFor{NetworkIdle: w.NetworkIdle, Selector: orNull(w.Selector), Expression: orNull(w.Expression)}
+	}
+	return shown
+}
+
+// fromPage reads page settings of a submission: null, like what is absent, stays as
+// it is elsewhere.
+func fromPage(input *graph.PageSettingsInput) platen.PageOverride { return pageOverride(input, false) }
+
+// pageOverride reads page settings. What is absent stays as it is elsewhere; so does
+// null, unless it means the default.
+func pageOverride(input *graph.PageSettingsInput, nullIsDefault bool) platen.PageOverride {
 	if input == nil {
 		return platen.PageOverride{}
 	}
-	return platen.PageOverride{Format: input.Format.Value(), Width: input.Width.Value(), Height: input.Height.Value(),
-		Orientation: input.Orientation.Value(), MarginTop: input.MarginTop.Value(), MarginRight: input.MarginRight.Value(),
-		MarginBottom: input.MarginBottom.Value(), MarginLeft: input.MarginLeft.Value(), Scale: input.Scale.Value(),
-		PrintBackground: input.PrintBackground.Value(), Media: input.Media.Value(), Timeout: input.Timeout.Value()}
+	d, n := platen.DefaultPageSettings(), nullIsDefault
+	o := platen.PageOverride{Format: setting(input.Format, d.Format, n), Width: setting(input.Width, d.Width, n), Height: setting(input.Height, d.Height, n),
+		Orientation: setting(input.Orientation, d.Orientation, n), MarginTop: setting(input.MarginTop, d.MarginTop, n),
+		MarginRight: setting(input.MarginRight, d.MarginRight, n), MarginBottom: setting(input.MarginBottom, d.MarginBottom, n),
+		MarginLeft: setting(input.MarginLeft, d.MarginLeft, n), Scale: setting(input.Scale, d.Scale, n),
+		PrintBackground: setting(input.PrintBackground, d.PrintBackground, n), PreferCSSPageSize: setting(input.PreferCSSPageSize, d.PreferCSSPageSize, n),
+		PageRanges: setting(input.PageRanges, d.PageRanges, n), Outline: setting(input.Outline, d.Outline, n), Tagged: setting(input.Tagged, d.Tagged, n),
+		Media: setting(input.Media, d.Media, n), Timeout: setting(input.Timeout, d.Timeout, n)}
+	if allowed := setting(input.JavaScript, !d.NoJavaScript, n); allowed != nil {
+		refused := !*allowed
+		o.NoJavaScript = &refused
+	}
+	if w := setting(input.WaitFor, graph.WaitForInput{}, n); w != nil {
+		o.WaitFor = &platen.WaitFor{NetworkIdle: w.NetworkIdle, Selector: given(w.Selector), Expression: given(w.Expression)}
+	}
+	return o
+}
+
+// setting is what a field overrides: nil, nothing.
+func setting[T any](field graphql.Omittable[*T], blank T, nullIsDefault bool) *T {
+	value, given := field.ValueOK()
+	if given && value == nil && nullIsDefault {
+		return &blank
+	}
+	return value
+}
+
+// setContent takes over what an update says of a draft; see set.
+func setContent(input *graph.UpdateTemplateContentInput, c *platen.TemplateContent) {
+	if input == nil {
+		*c = platen.TemplateContent{Page: platen.DefaultPageSettings()}
+		return
+	}
+	set(input.HTML, &c.HTML, "")
+	set(input.CSS, &c.CSS, "")
+	set(input.HeaderHTML, &c.HeaderHTML, "")
+	set(input.FooterHTML, &c.FooterHTML, "")
+	if page, given := input.Page.ValueOK(); given {
+		if page == nil {
+			c.Page = platen.DefaultPageSettings()
+		}
+		c.Page = pageOverride(page, true).Over(c.Page)
+	}
+	if schema, given := input.Schema.ValueOK(); given {
+		c.Schema = schema
+	}
+	if data, given := input.SampleData.ValueOK(); given {
+		c.SampleData = data
+	}
 }
 
 func (r mutation) CreateTemplate(ctx context.Context, input graph.CreateTemplateInput) (*graph.CreateTemplatePayload, error) {
 	c := input.Content
-	t := &platen.Template{AccountID: caller(ctx).AccountID, Name: input.Name, Description: given(input.Description),
+	t := &platen.Template{AccountID: caller(ctx).AccountID, Name: input.Name, Description: given(input.Description), ExpireAfter: input.ExpireAfter.Value(),
 		Draft: platen.TemplateContent{HTML: c.HTML, CSS: given(c.CSS), HeaderHTML: given(c.HeaderHTML), FooterHTML: given(c.FooterHTML),
-			Page: fromPage(c.Page.Value()).Over(platen.DefaultPageSettings())}}
-	shown, err := userErrors(r.Pipeline.CreateTemplate(ctx, t), "input")
+			Page: fromPage(c.Page.Value()).Over(platen.DefaultPageSettings()), Schema: c.Schema.Value(), SampleData: c.SampleData.Value()}}
+	shown, err := userErrors(r.Pipeline.CreateTemplate(ctx, t, input.Publish), "input")
 	if err != nil || len(shown) > 0 {
 		return &graph.CreateTemplatePayload{UserErrors: shown}, err
 	}
 	return &graph.CreateTemplatePayload{Template: toTemplate(t), UserErrors: shown}, nil
+}
+
+func (r mutation) UpdateTemplate(ctx context.Context, id string, input graph.UpdateTemplateInput) (*graph.UpdateTemplatePayload, error) {
+	t, err := r.Pipeline.UpdateTemplate(ctx, caller(ctx).AccountID, id, func(t *platen.Template) {
+		set(input.Name, &t.Name, "")
+		set(input.Description, &t.Description, "")
+		if content, given := input.Content.ValueOK(); given {
+			setContent(content, &t.Draft)
+		}
+		if seconds, given := input.ExpireAfter.ValueOK(); given {
+			t.ExpireAfter = seconds
+		}
+		archived := t.ArchivedAt != nil
+		set(input.Archived, &archived, false)
+		t.Archive(archived, time.Now())
+	})
+	shown, err := updateErrors(err)
+	if err != nil || len(shown) > 0 {
+		return &graph.UpdateTemplatePayload{UserErrors: shown}, err
+	}
+	return &graph.UpdateTemplatePayload{Template: toTemplate(t), UserErrors: shown}, nil
+}
+
+func (r mutation) PublishTemplate(ctx context.Context, id string) (*graph.PublishTemplatePayload, error) {
+	v, err := r.Pipeline.PublishTemplate(ctx, caller(ctx).AccountID, id)
+	shown, err := userErrors(err)
+	if err != nil || len(shown) > 0 {
+		return &graph.PublishTemplatePayload{UserErrors: shown}, err
+	}
+	return &graph.PublishTemplatePayload{TemplateVersion: toTemplateVersion(v), UserErrors: shown}, nil
+}
+
+func (r mutation) RestoreTemplateVersion(ctx context.Context, id string) (*graph.RestoreTemplateVersionPayload, error) {
+	t, err := r.Pipeline.RestoreTemplateVersion(ctx, caller(ctx).AccountID, id)
+	shown, err := userErrors(err)
+	if err != nil || len(shown) > 0 {
+		return &graph.RestoreTemplateVersionPayload{UserErrors: shown}, err
+	}
+	return &graph.RestoreTemplateVersionPayload{Template: toTemplate(t), UserErrors: shown}, nil
 }
 
 func (r query) Template(ctx context.Context, id string) (*graph.Template, error) {
@@ -73,16 +173,23 @@ func absent(err error) (bool, error) {
 	return false, err
 }
 
-func (r query) Templates(ctx context.Context, first *int, after *string, last *int, before *string) (*graph.TemplateConnection, error) {
+func (r query) Templates(ctx context.Context, first *int, after *string, last *int, before *string, filter *graph.TemplateFilter) (*graph.TemplateConnection, error) {
 	p, err := page(first, after, last, before)
 	if err != nil {
 		return nil, err
 	}
+	var chosen platen.TemplateFilter
+	if filter != nil {
+		chosen = platen.TemplateFilter{NameContains: given(filter.NameContains), Archived: given(filter.Archived)}
+	}
+	if mistakes := platen.ValidateText(chosen.NameContains, "filter", "nameContains"); len(mistakes) > 0 {
+		return nil, badInput(mistakes.Error())
+	}
 	accountID := caller(ctx).AccountID
-	c := &graph.TemplateConnection{AccountID: accountID}
+	c := &graph.TemplateConnection{AccountID: accountID, Filter: chosen}
 	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
 		func(ctx context.Context, p storage.Page) ([]*platen.Template, storage.PageInfo, error) {
-			return r.DB.Templates(ctx, accountID, p)
+			return r.DB.Templates(ctx, accountID, chosen, p)
 		},
 		func(t *platen.Template) (*graph.Template, string) {
 			return toTemplate(t), storage.Cursor(t.CreatedAt, t.ID)
@@ -94,17 +201,58 @@ func (r query) Templates(ctx context.Context, first *int, after *string, last *i
 }
 
 func (r templateConnection) TotalCount(ctx context.Context, c *graph.TemplateConnection) (int, error) {
-	return r.DB.CountTemplates(ctx, c.AccountID)
+	return r.DB.CountTemplates(ctx, c.AccountID, c.Filter)
+}
+
+func templateID(t *graph.Template) string { return t.ID }
+
+func (r template) HasUnpublishedChanges(ctx context.Context, objs []*graph.Template) ([]bool, error) {
+	changed, err := r.DB.UnpublishedTemplates(ctx, caller(ctx).AccountID, ids(objs, templateID))
+	return each(objs, err, func(t *graph.Template) bool { return changed[t.ID] })
 }
 
 func (r template) LatestVersion(ctx context.Context, objs []*graph.Template) ([]*graph.TemplateVersion, error) {
-	versions, err := r.DB.LatestTemplateVersions(ctx, caller(ctx).AccountID, ids(objs, func(t *graph.Template) string { return t.ID }))
+	versions, err := r.DB.LatestTemplateVersions(ctx, caller(ctx).AccountID, ids(objs, templateID))
+	return versionEach(objs, versions, err)
+}
+
+func (r template) Version(ctx context.Context, objs []*graph.Template, number int) ([]*graph.TemplateVersion, error) {
+	versions, err := r.DB.TemplateVersionsByNumber(ctx, caller(ctx).AccountID, ids(objs, templateID), number)
+	return versionEach(objs, versions, err)
+}
+
+// versionEach gives each template its version, or null.
+func versionEach(objs []*graph.Template, versions map[string]*platen.TemplateVersion, err error) ([]*graph.TemplateVersion, error) {
 	return each(objs, err, func(t *graph.Template) *graph.TemplateVersion {
 		if v := versions[t.ID]; v != nil {
 			return toTemplateVersion(v)
 		}
 		return nil
 	})
+}
+
+func (r template) Versions(ctx context.Context, t *graph.Template, first *int, after *string) (*graph.TemplateVersionConnection, error) {
+	p, err := page(first, after, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	// Numbers leave none out, so the latest is the count.
+	c := &graph.TemplateVersionConnection{TotalCount: min(t.Source.LatestVersion, storage.CountLimit)}
+	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
+		func(ctx context.Context, p storage.Page) ([]*platen.TemplateVersion, storage.PageInfo, error) {
+			return r.DB.TemplateVersions(ctx, t.Source.AccountID, t.ID, p)
+		},
+		func(v *platen.TemplateVersion) (*graph.TemplateVersion, string) {
+			return toTemplateVersion(v), storage.Cursor(v.PublishedAt, v.ID)
+		},
+		func(cursor string, v *graph.TemplateVersion) *graph.TemplateVersionEdge {
+			return &graph.TemplateVersionEdge{Cursor: cursor, Node: v}
+		})
+	return c, err
+}
+
+func (r templateContent) Variables(ctx context.Context, c *graph.TemplateContent) ([]string, error) {
+	return r.Pipeline.Variables(ctx, *c.Source)
 }
 
 func (r templateVersion) Template(ctx context.Context, v *graph.TemplateVersion) (*graph.Template, error) {

@@ -41,9 +41,10 @@ type Server struct {
 	draining atomic.Bool
 }
 
-// maxBody is the largest request body, in bytes: room for a submission's data,
-// HTML, CSS, header, footer and metadata, each at its limit.
-const maxBody = platen.MaxData + 4*platen.MaxSource + platen.MaxMetadata + 1<<20
+// maxBody is the largest request body, in bytes: room for a template's HTML, CSS,
+// header, footer, schema and sample data, or for a submission's data and metadata with
+// such sources, each at its limit.
+const maxBody = 4*platen.MaxSource + 2*platen.MaxData + platen.MaxMetadata + 1<<20
 
 // maxStrangersBody is the same for requests without a token.
 const maxStrangersBody = 64 << 10

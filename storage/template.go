@@ -12,21 +12,23 @@ import (
 )
 
 type templateRow struct {
-	AccountID     string    `db:"account_id"`
-	ID            string    `db:"id"`
-	Name          string    `db:"name"`
-	Description   string    `db:"description"`
-	Draft         []byte    `db:"draft"`
-	LatestVersion int       `db:"latest_version"`
-	CreatedAt     time.Time `db:"created_at"`
-	UpdatedAt     time.Time `db:"updated_at"`
+	AccountID     string     `db:"account_id"`
+	ID            string     `db:"id"`
+	Name          string     `db:"name"`
+	Description   string     `db:"description"`
+	Draft         []byte     `db:"draft"`
+	LatestVersion int        `db:"latest_version"`
+	ExpireAfter   *int       `db:"expire_after"`
+	ArchivedAt    *time.Time `db:"archived_at"`
+	CreatedAt     time.Time  `db:"created_at"`
+	UpdatedAt     time.Time  `db:"updated_at"`
 }
 
-const templateColumns = `account_id, id, name, description, draft, latest_version, created_at, updated_at`
+const templateColumns = `account_id, id, name, description, draft, latest_version, expire_after, archived_at, created_at, updated_at`
 
 func (r *templateRow) template() (*platen.Template, error) {
 	t := &platen.Template{AccountID: r.AccountID, ID: r.ID, Name: r.Name, Description: r.Description,
-		LatestVersion: r.LatestVersion, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+		LatestVersion: r.LatestVersion, ExpireAfter: r.ExpireAfter, ArchivedAt: r.ArchivedAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
 	if err := json.Unmarshal(r.Draft, &t.Draft); err != nil {
 		return nil, fmt.Errorf("draft of %s: %w", r.ID, err)
 	}
@@ -65,34 +67,78 @@ func (t *Tx) CreateTemplate(ctx context.Context, template *platen.Template) erro
 	if err != nil {
 		return err
 	}
-	var times struct {
-		CreatedAt time.Time `db:"created_at"`
-		UpdatedAt time.Time `db:"updated_at"`
+	return t.setTemplate(ctx, template, `insert into templates (account_id, id, name, description, draft, expire_after)
+		values ($1, $2, $3, $4, $5, $6) returning `+templateColumns,
+		template.AccountID, template.ID, template.Name, template.Description, draft, template.ExpireAfter)
+}
+
+// LockTemplate reads a template and keeps it from being changed and published by
+// others until the end of the transaction. Submissions may still refer to it. Its
+// changes write no events, so a lock of the row is enough; the event of a new
+// version is the first of that version, which nobody else knows before the commit.
+func (t *Tx) LockTemplate(ctx context.Context, accountID, id string) (*platen.Template, error) {
+	template := new(platen.Template)
+	return template, t.setTemplate(ctx, template, `select `+templateColumns+` from templates
+		where account_id = $1 and id = $2 for no key update`, accountID, id)
+}
+
+// UpdateTemplate writes a locked template. It was edited at the time of the
+// statement: that of the transaction can be before an edit that it waited for.
+func (t *Tx) UpdateTemplate(ctx context.Context, template *platen.Template) error {
+	draft, err := json.Marshal(template.Draft)
+	if err != nil {
+		return err
 	}
-	err = t.tx.GetContext(ctx, &times, `insert into templates (account_id, id, name, description, draft)
-		values ($1, $2, $3, $4, $5) returning created_at, updated_at`,
-		template.AccountID, template.ID, template.Name, template.Description, draft)
-	template.CreatedAt, template.UpdatedAt = times.CreatedAt, times.UpdatedAt
+	return t.setTemplate(ctx, template, `update templates set name = $3, description = $4, draft = $5, expire_after = $6, archived_at = $7,
+			updated_at = clock_timestamp()
+		where account_id = $1 and id = $2 returning `+templateColumns,
+		template.AccountID, template.ID, template.Name, template.Description, draft, template.ExpireAfter, template.ArchivedAt)
+}
+
+// setTemplate runs a statement that gives one template.
+func (t *Tx) setTemplate(ctx context.Context, template *platen.Template, statement string, args ...any) error {
+	var row templateRow
+	if err := t.tx.GetContext(ctx, &row, statement, args...); err != nil {
+		return notFound(err)
+	}
+	read, err := row.template()
+	if err == nil {
+		*template = *read
+	}
 	return err
 }
 
-// PublishTemplate freezes a template's draft as its next version.
-func (t *Tx) PublishTemplate(ctx context.Context, accountID, templateID string) (*platen.TemplateVersion, error) {
-	var number int
-	if err := t.tx.GetContext(ctx, &number, `update templates set latest_version = latest_version + 1
-		where account_id = $1 and id = $2 returning latest_version`, accountID, templateID); err != nil {
-		return nil, notFound(err)
+// unpublished holds of a template whose draft is not its latest version. A version is
+// a copy of the draft, letter by letter.
+const unpublished = `not exists (select 1 from template_versions v where v.account_id = templates.account_id
+	and v.template_id = templates.id and v.number = templates.latest_version and v.content::text = templates.draft::text)`
+
+// PublishTemplate freezes a locked template's draft as its next version. Without
+// unpublished changes it makes none and gives the latest; fresh tells which.
+func (t *Tx) PublishTemplate(ctx context.Context, accountID, templateID string) (v *platen.TemplateVersion, fresh bool, err error) {
+	done, err := t.tx.ExecContext(ctx, `update templates set latest_version = latest_version + 1
+		where account_id = $1 and id = $2 and `+unpublished, accountID, templateID)
+	if err != nil {
+		return nil, false, err
 	}
-	id := platen.NewID(platen.KindTemplateVersion)
-	if _, err := t.tx.ExecContext(ctx, `insert into template_versions (account_id, id, template_id, number, content)
-		select account_id, $3, id, $4, draft from templates where account_id = $1 and id = $2`, accountID, templateID, id, number); err != nil {
-		return nil, err
+	changed, err := done.RowsAffected()
+	if err != nil {
+		return nil, false, err
+	}
+	if fresh = changed > 0; fresh {
+		if _, err := t.tx.ExecContext(ctx, `insert into template_versions (account_id, id, template_id, number, content, published_at)
+			select account_id, $3, id, latest_version, draft, clock_timestamp() from templates where account_id = $1 and id = $2`,
+			accountID, templateID, platen.NewID(platen.KindTemplateVersion)); err != nil {
+			return nil, false, err
+		}
 	}
 	var row templateVersionRow
-	if err := t.tx.GetContext(ctx, &row, templateVersions+` where v.account_id = $1 and v.id = $2`, accountID, id); err != nil {
-		return nil, err
+	if err := t.tx.GetContext(ctx, &row, templateVersions+` where v.account_id = $1 and v.template_id = $2 and v.number = t.latest_version`,
+		accountID, templateID); err != nil {
+		return nil, false, notFound(err)
 	}
-	return row.templateVersion()
+	v, err = row.templateVersion()
+	return v, fresh, err
 }
 
 // AddVersionActions gives a version that this transaction has just published the
@@ -134,14 +180,21 @@ func (d *DB) TemplatesByID(ctx context.Context, accountID string, ids []string) 
 	return templates, nil
 }
 
+// whereTemplates is the part of a statement that chooses templates.
+func whereTemplates(accountID string, f platen.TemplateFilter) (string, []any) {
+	return ` from templates where account_id = $1 and (archived_at is not null) = $2 and strpos(lower(name), lower($3)) > 0`,
+		[]any{accountID, f.Archived, f.NameContains}
+}
+
 // Templates reads a part of an account's templates.
-func (d *DB) Templates(ctx context.Context, accountID string, page Page) ([]*platen.Template, PageInfo, error) {
-	tail, args, err := page.clause([]any{accountID})
+func (d *DB) Templates(ctx context.Context, accountID string, filter platen.TemplateFilter, page Page) ([]*platen.Template, PageInfo, error) {
+	where, args := whereTemplates(accountID, filter)
+	tail, args, err := page.clause(args)
 	if err != nil {
 		return nil, PageInfo{}, err
 	}
 	var rows []*templateRow
-	if err := d.db.SelectContext(ctx, &rows, `select `+templateColumns+` from templates where account_id = $1`+tail, args...); err != nil {
+	if err := d.db.SelectContext(ctx, &rows, `select `+templateColumns+where+tail, args...); err != nil {
 		return nil, PageInfo{}, err
 	}
 	rows, info := trim(page, rows)
@@ -155,8 +208,21 @@ func (d *DB) Templates(ctx context.Context, accountID string, page Page) ([]*pla
 }
 
 // CountTemplates counts an account's templates, up to CountLimit.
-func (d *DB) CountTemplates(ctx context.Context, accountID string) (int, error) {
-	return d.count(ctx, `select 1 from templates where account_id = $1`, accountID)
+func (d *DB) CountTemplates(ctx context.Context, accountID string, filter platen.TemplateFilter) (int, error) {
+	where, args := whereTemplates(accountID, filter)
+	return d.count(ctx, `select 1`+where, args...)
+}
+
+// UnpublishedTemplates tells of which of these templates the draft is not the latest
+// version. The comparison is the database's: contents can be megabytes.
+func (d *DB) UnpublishedTemplates(ctx context.Context, accountID string, ids []string) (map[string]bool, error) {
+	var found []string
+	err := d.db.SelectContext(ctx, &found, `select id from templates where account_id = $1 and id = any($2) and `+unpublished, accountID, pq.Array(ids))
+	changed := make(map[string]bool, len(found))
+	for _, id := range found {
+		changed[id] = true
+	}
+	return changed, err
 }
 
 // LatestTemplateVersion reads the version that a submission of the template uses.
@@ -167,17 +233,29 @@ func (d *DB) LatestTemplateVersion(ctx context.Context, accountID, templateID st
 // LatestTemplateVersions reads the latest version of each of these templates that
 // the account has and has published, by template.
 func (d *DB) LatestTemplateVersions(ctx context.Context, accountID string, templateIDs []string) (map[string]*platen.TemplateVersion, error) {
-	versions, err := d.templateVersions(ctx, ` where v.account_id = $1 and v.template_id = any($2) and v.number = t.latest_version`, accountID, templateIDs)
-	latest := make(map[string]*platen.TemplateVersion, len(versions))
+	versions, err := d.templateVersions(ctx, ` and v.template_id = any($2) and v.number = t.latest_version`, accountID, pq.Array(templateIDs))
+	return byTemplate(versions), err
+}
+
+// TemplateVersionsByNumber reads the version with this number of each of these
+// templates that the account has, by template.
+func (d *DB) TemplateVersionsByNumber(ctx context.Context, accountID string, templateIDs []string, number int) (map[string]*platen.TemplateVersion, error) {
+	// A number may be larger than the column's.
+	versions, err := d.templateVersions(ctx, ` and v.template_id = any($2) and v.number = $3::bigint`, accountID, pq.Array(templateIDs), number)
+	return byTemplate(versions), err
+}
+
+func byTemplate(versions []*platen.TemplateVersion) map[string]*platen.TemplateVersion {
+	by := make(map[string]*platen.TemplateVersion, len(versions))
 	for _, v := range versions {
-		latest[v.TemplateID] = v
+		by[v.TemplateID] = v
 	}
-	return latest, err
+	return by
 }
 
 // TemplateVersionsByID reads those of these versions that the account has.
 func (d *DB) TemplateVersionsByID(ctx context.Context, accountID string, ids []string) (map[string]*platen.TemplateVersion, error) {
-	versions, err := d.templateVersions(ctx, ` where v.account_id = $1 and v.id = any($2)`, accountID, ids)
+	versions, err := d.templateVersions(ctx, ` and v.id = any($2)`, accountID, pq.Array(ids))
 	byID := make(map[string]*platen.TemplateVersion, len(versions))
 	for _, v := range versions {
 		byID[v.ID] = v
@@ -185,9 +263,27 @@ func (d *DB) TemplateVersionsByID(ctx context.Context, accountID string, ids []s
 	return byID, err
 }
 
-func (d *DB) templateVersions(ctx context.Context, where, accountID string, ids []string) ([]*platen.TemplateVersion, error) {
+// TemplateVersions reads the first versions of a template, or those after a cursor,
+// newest first. Their order is that of their numbers: times can be equal.
+func (d *DB) TemplateVersions(ctx context.Context, accountID, templateID string, page Page) ([]*platen.TemplateVersion, PageInfo, error) {
+	after := ""
+	if page.After != "" {
+		var err error
+		if _, after, err = parseCursor(page.After); err != nil {
+			return nil, PageInfo{}, err
+		}
+	}
+	versions, err := d.templateVersions(ctx, ` and v.template_id = $2
+			and ($3 = '' or v.number < (select number from template_versions where account_id = $1 and template_id = $2 and id = $3))
+		order by v.number desc limit $4`, accountID, templateID, after, page.First+1)
+	versions, info := trim(page, versions)
+	return versions, info, err
+}
+
+// templateVersions reads versions of an account that satisfy more conditions.
+func (d *DB) templateVersions(ctx context.Context, more, accountID string, args ...any) ([]*platen.TemplateVersion, error) {
 	var rows []*templateVersionRow
-	if err := d.db.SelectContext(ctx, &rows, templateVersions+where, accountID, pq.Array(ids)); err != nil {
+	if err := d.db.SelectContext(ctx, &rows, templateVersions+` where v.account_id = $1`+more, append([]any{accountID}, args...)...); err != nil {
 		return nil, err
 	}
 	versions := make([]*platen.TemplateVersion, len(rows))

@@ -764,7 +764,7 @@ func TestTheDocumentGuardRefusesWhatValidationWouldChokeOn(t *testing.T) {
 	if a := c.ask("", introspection, nil); a.code() != "UNAUTHENTICATED" || strings.Contains(string(a.Data), "AwsS3Integration") {
 		t.Errorf("introspection without a token: %+v", a.Errors)
 	}
-	big := c.ask(c.live, `query ($x: JSON) { account { id } }`, vars{"x": strings.Repeat("x", 16<<20)})
+	big := c.ask(c.live, `query ($x: JSON) { account { id } }`, vars{"x": strings.Repeat("x", 18<<20)})
 	if big.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body over the limit: %d", big.Status)
 	}
