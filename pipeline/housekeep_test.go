@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +57,7 @@ func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 			return err
 		}
 		s.State, s.ProcessedAt = platen.DocumentProcessed, &now
-		s.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 1, PageCount: 1, BlobKey: kept}
+		s.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 1, PageCount: 1, SHA256: strings.Repeat("0", 64), BlobKey: kept}
 		return tx.FinishSubmission(t.Context(), s, nil)
 	}); err != nil {
 		t.Fatal(err)
