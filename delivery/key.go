@@ -200,6 +200,29 @@ func keyFault(key string) string {
 	return ""
 }
 
+// hopeless says why no document can get a legal key from a path template that parses,
+// and where in it; "" if one can. It knows what people write by accident: text without
+// any Liquid, a slash or a line break at either end.
+func hopeless(pathTemplate string) (fault string, at int) {
+	if !strings.Contains(pathTemplate, "{{") && !strings.Contains(pathTemplate, "{%") {
+		return keyFault(pathTemplate), 0
+	}
+	last := len(pathTemplate) - 1 // a byte of ASCII, where it matters
+	inner := strings.TrimSpace(pathTemplate)
+	switch {
+	case pathTemplate[0] == '/':
+		return "starts with a slash", 0
+	case pathTemplate[last] == '/':
+		return "ends with a slash", last
+	// Space that a tag with a hyphen takes away does no harm.
+	case unicode.IsControl(rune(pathTemplate[0])) && !strings.HasPrefix(inner, "{{-") && !strings.HasPrefix(inner, "{%-"):
+		return fmt.Sprintf("contains the control character %U", pathTemplate[0]), 0
+	case unicode.IsControl(rune(pathTemplate[last])) && !strings.HasSuffix(inner, "-}}") && !strings.HasSuffix(inner, "-%}"):
+		return fmt.Sprintf("contains the control character %U", pathTemplate[last]), last
+	}
+	return "", 0
+}
+
 // shownKey is the beginning of a key in quotes.
 func shownKey(key string) string {
 	const most = 100
@@ -237,6 +260,19 @@ func (k *Keys) Check(ctx context.Context, kind platen.PathKind, pathTemplate str
 	}
 	if err != nil {
 		return nil, err
+	}
+	if fault, at := hopeless(pathTemplate); fault != "" {
+		before := []rune(pathTemplate[:at])
+		line, column := 1, 1
+		for _, r := range before {
+			if column++; r == '\n' {
+				line, column = line+1, 1
+			}
+		}
+		return nil, &platen.Error{
+			Code: platen.CodePathTemplateInvalid, Line: line, Column: column,
+			Message: "Every key of this path template " + fault + ", and would be refused.",
+		}
 	}
 	names := map[string]bool{}
 	for _, variable := range used {

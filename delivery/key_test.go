@@ -194,6 +194,14 @@ func TestCheckRefusesBrokenPathTemplatesR56(t *testing.T) {
 		{"a/{{ submission_id", platen.CodePathTemplateInvalid, 1, 3, "not valid Liquid"},
 		{"{% if year %}a", platen.CodePathTemplateInvalid, 1, 1, "not valid Liquid"},
 		{"{% include 'x' %}", platen.CodePathTemplateInvalid, 1, 1, "not valid Liquid"},
+		// What can never be a key, whatever the document.
+		{"/{{ submission_id }}", platen.CodePathTemplateInvalid, 1, 1, "starts with a slash"},
+		{"a/\n{{ submission_id }}/", platen.CodePathTemplateInvalid, 2, 20, "ends with a slash"},
+		{"{{ submission_id }}.pdf\n", platen.CodePathTemplateInvalid, 1, 24, "U+000A"},
+		{"\t{{ submission_id }}.pdf", platen.CodePathTemplateInvalid, 1, 1, "U+0009"},
+		{"a//b.pdf", platen.CodePathTemplateInvalid, 1, 1, "nothing between two slashes"},
+		{"../b.pdf", platen.CodePathTemplateInvalid, 1, 1, `".."`},
+		{strings.Repeat("ü", 513), platen.CodePathTemplateInvalid, 1, 1, "1026 bytes"},
 	} {
 		_, err := keys.Check(context.Background(), platen.PathSubmission, test.path)
 		var mistake *platen.Error
@@ -203,6 +211,18 @@ func TestCheckRefusesBrokenPathTemplatesR56(t *testing.T) {
 		}
 		if mistake.Code != test.code || mistake.Line != test.line || mistake.Column != test.column || !strings.Contains(mistake.Message, test.says) {
 			t.Errorf("%q: %+v, want %s at %d:%d with %q", test.path, mistake, test.code, test.line, test.column, test.says)
+		}
+	}
+}
+
+func TestCheckLeavesOpenWhatTheDocumentDecidesR56(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{
+		"{{ metadata.folder }}/{{ submission_id }}", "{% if metadata.a %}a//b{% endif %}{{ submission_id }}", "{% comment %} https://example.com {% endcomment %}{{ submission_id }}",
+		"\n{%- if true %}{{ submission_id }}{% endif -%}\n", "\n\t {{- submission_id -}}\n", "{{ submission_id }}/{{ metadata.name }}",
+	} {
+		if _, err := keys.Check(context.Background(), platen.PathSubmission, path); err != nil {
+			t.Errorf("%q: %v", path, err)
 		}
 	}
 }
@@ -238,7 +258,7 @@ func TestCheckKnowsEveryVariableOfR54(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		strings.Repeat("ü", 1024), `{{ metadata.a.b }}/{{ metadata["x y"][0] }}`,
+		strings.Repeat("ü", 1000) + "{% if day %}{% endif %}!", `{{ metadata.a.b }}/{{ metadata["x y"][0] }}`,
 		"{% assign x = year %}{{ x }}{% for pair in metadata %}{{ pair[0] }}{{ forloop.index }}{% endfor %}{% capture y %}{% endcapture %}{{ y }}",
 	} {
 		if _, err := keys.Check(context.Background(), platen.PathSubmission, path); err != nil {
