@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -24,7 +25,10 @@ func ValidateName(name string, path ...string) Errors {
 	case utf8.RuneCountInString(name) > 200:
 		errs.Add(CodeTooLong, "A name has at most 200 characters.", path...)
 	default:
-		errs = append(errs, ValidateText(name, path...)...)
+		errs = ValidateText(name, path...)
+		if len(errs) == 0 && strings.ContainsFunc(name, unicode.IsControl) {
+			errs.Add(CodeInvalid, "A name is one line, without line breaks, tabs or other control characters.", path...)
+		}
 	}
 	return errs
 }

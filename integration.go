@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -222,7 +223,7 @@ func (s *S3Settings) Validate(secret string) Errors {
 		errs.Add(CodeInvalid, "Give the region's code, such as eu-west-3; us-east-1 or auto for servers without regions.", "region")
 	}
 	if s.Endpoint != "" {
-		if message := checkEndpoint(s.Endpoint); message != "" {
+		if message := s.checkEndpoint(); message != "" {
 			errs.Add(CodeInvalid, message, "endpoint")
 		}
 	}
@@ -263,14 +264,31 @@ func printableASCII(text string) bool {
 	return true
 }
 
-func checkEndpoint(endpoint string) string {
-	if message := checkAddress(endpoint, "An endpoint", "https://s3.example.com:9000"); message != "" {
+// checkEndpoint says what is wrong with the endpoint. One with the bucket in it would
+// be taken: objects would then arrive under other keys than were asked for.
+func (s *S3Settings) checkEndpoint() string {
+	if message := checkAddress(s.Endpoint, "An endpoint", "https://s3.example.com:9000"); message != "" {
 		return message
 	}
-	if strings.ContainsAny(endpoint, "?#") {
+	u, err := url.Parse(s.Endpoint)
+	if err != nil || strings.ContainsAny(s.Endpoint, "?#") {
 		return "An endpoint has no query and no fragment."
 	}
+	path := strings.Trim(u.Path, "/")
+	switch {
+	case path == s.Bucket && path != "", strings.HasPrefix(u.Host, s.Bucket+".s3.") || strings.HasPrefix(u.Host, s.Bucket+".s3-"):
+		return "An endpoint is the server's address without the bucket, which has a field of its own: leave it out here."
+	case path != "" && !s.ForcePathStyle:
+		return "An endpoint with a path needs forcePathStyle: true; else the path would become a part of every key."
+	}
 	return ""
+}
+
+// isPort tells whether a connection can be made to the port of an address; "" is its
+// scheme's own.
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // checkAddress says what is wrong with an http or https address that is stored with
@@ -282,6 +300,8 @@ func checkAddress(address, what, example string) string {
 		return fmt.Sprintf("%s is an http or https address, such as %s.", what, example)
 	case u.User != nil:
 		return what + " has no user name and password in it."
+	case !isPort(u.Port()):
+		return what + " has a port from 1 to 65535."
 	case len(address) > 2000:
 		return what + " has at most 2,000 characters."
 	case !printableASCII(address):

@@ -322,9 +322,49 @@ func TestR5_1TheOptionsOfAnS3IntegrationAreChecked(t *testing.T) {
 			t.Errorf("%s: %v", field, errs)
 		}
 	}
-	for _, address := range []string{"", "example.com", "ftp://example.com", "https://user@example.com/", "https://exa mple.com", "https://"} {
+	for _, address := range []string{"", "example.com", "ftp://example.com", "https://user@example.com/", "https://exa mple.com", "https://", "https://[::1",
+		"https://example.com:0", "https://example.com:65536", "https://example.com:port"} {
 		if errs := (&WebhookSettings{URL: address}).Validate(); len(errs) != 1 || errs[0].Path[0] != "url" {
 			t.Errorf("%q: %v", address, errs)
+		}
+		bad := good
+		if bad.Endpoint = address; address == "" {
+			continue // AWS
+		}
+		if errs := bad.Validate("secret"); len(errs) != 1 || errs[0].Path[0] != "endpoint" {
+			t.Errorf("%q: %v", address, errs)
+		}
+	}
+	// Where the endpoint has the bucket in it already, or a path that is not its parent,
+	// objects would get other keys than their receipts say.
+	for address, pathStyle := range map[string]bool{"https://s3.eu-west-3.amazonaws.com/archive": true, "https://s3.eu-west-3.amazonaws.com/archive/": false,
+		"https://archive.s3.eu-west-3.amazonaws.com": true, "https://archive.s3-eu-west-3.amazonaws.com": false, "https://example.com/storage/v1/s3": false} {
+		bad := good
+		bad.Endpoint, bad.ForcePathStyle = address, pathStyle
+		if errs := bad.Validate("secret"); len(errs) != 1 || errs[0].Path[0] != "endpoint" {
+			t.Errorf("%q: %v", address, errs)
+		}
+	}
+	for _, address := range []string{"http://127.0.0.1:9000", "https://[2001:db8::1]:65535/base/", "HTTPS://EXAMPLE.COM", "https://archive.lan", "https://example.com/storage/v1/s3"} {
+		good.Endpoint, good.ForcePathStyle = address, true
+		if errs := good.Validate("secret"); len(errs) > 0 {
+			t.Errorf("%q: %v", address, errs)
+		}
+	}
+}
+
+func TestNamesAreOneLineOfText(t *testing.T) {
+	t.Parallel()
+	for name, code := range map[string]ErrorCode{
+		"Archive, Ünal & Söhne 日本 🗄️": "", strings.Repeat("ü", 200): "", "": CodeRequired, " \u00a0 ": CodeRequired, strings.Repeat("x", 5000): CodeTooLong,
+		"a\nb": CodeInvalid, "a\x1b[31mb": CodeInvalid, "a\u0085b": CodeInvalid, "a\x00b": CodeInvalid, "a\xffb": CodeInvalid,
+	} {
+		errs := ValidateName(name, "name")
+		if code == "" && len(errs) == 0 {
+			continue
+		}
+		if len(errs) != 1 || errs[0].Code != code || errs[0].Path[0] != "name" {
+			t.Errorf("%.20q: %v, want %s", name, errs, code)
 		}
 	}
 }

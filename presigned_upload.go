@@ -78,6 +78,8 @@ func (u PresignedUpload) Validate(now time.Time) Errors {
 		errs.Add(CodeInvalid, "A presigned URL is a whole http or https address, as the storage's SDK gives it.", "url")
 	case parsed.User != nil || parsed.Fragment != "" || strings.Contains(u.URL, "#"):
 		errs.Add(CodeInvalid, "A presigned URL has no user name, no password and no fragment.", "url")
+	case !isPort(parsed.Port()):
+		errs.Add(CodeInvalid, "A presigned URL has a port from 1 to 65535.", "url")
 	case !printableASCII(u.URL):
 		errs.Add(CodeInvalid, "A presigned URL has no spaces, line breaks or letters outside ASCII: was it copied whole, and alone?", "url")
 	default:

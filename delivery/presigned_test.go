@@ -288,7 +288,7 @@ func TestAPresignedUploadIsChecked(t *testing.T) {
 	many := make([]platen.Header, 33)
 	for path, u := range map[string][]platen.PresignedUpload{
 		"url": {{URL: ""}, {URL: "example.com/k"}, {URL: "ftp://example.com/k"}, {URL: "https:///k"}, {URL: "https://user:word@example.com/k"},
-			{URL: "https://example.com/k#x"}, {URL: "https://example.com/ü"}, {URL: "https://example.com/" + strings.Repeat("x", 16<<10)}},
+			{URL: "https://example.com/k#x"}, {URL: "https://example.com/ü"}, {URL: "https://example.com:65536/k"}, {URL: "https://example.com:0/k"}, {URL: "https://example.com/" + strings.Repeat("x", 16<<10)}},
 		"headers.0.name": {{URL: "https://example.com", Headers: []platen.Header{{Name: "Host", Value: "x"}}}, {URL: "https://example.com", Headers: []platen.Header{{Name: "transfer-encoding", Value: "chunked"}}},
 			{URL: "https://example.com", Headers: []platen.Header{{Name: "content-length", Value: "1"}}}, {URL: "https://example.com", Headers: []platen.Header{{Name: "a b", Value: "x"}}}, {URL: "https://example.com", Headers: []platen.Header{{Name: "Proxy-Authorization", Value: "x"}}}},
 		"headers.1.name":  {{URL: "https://example.com", Headers: []platen.Header{{Name: "X-A", Value: "1"}, {Name: "x-a", Value: "2"}}}},

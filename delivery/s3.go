@@ -189,7 +189,8 @@ func (s *S3) client(t Target, call *exchange) *s3.Client {
 		}),
 	}
 	if t.Endpoint != "" {
-		options.BaseEndpoint = &t.Endpoint
+		// A second slash at its end would become a part of the key.
+		options.BaseEndpoint = aws.String(strings.TrimRight(t.Endpoint, "/"))
 	}
 	return s3.New(options)
 }

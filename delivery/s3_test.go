@@ -214,6 +214,19 @@ func TestBucketInTheHostName(t *testing.T) {
 	}
 }
 
+func TestSlashesAtTheEndOfAnEndpointDoNotMatter(t *testing.T) {
+	t.Parallel()
+	server, s, target := bucket(t)
+	_, port, _ := net.SplitHostPort(server.Addr)
+	for endpoint, pathStyle := range map[string]bool{server.URL + "/": true, server.URL + "//": true, "http://" + s3test.Domain + ":" + port + "//": false} {
+		target.Endpoint, target.ForcePathStyle = endpoint, pathStyle
+		receipt, err := s.Put(t.Context(), target, object("a/k", []byte("x")))
+		if err != nil || !strings.HasSuffix(receipt.URL, ":"+port+"/a/k") && !strings.HasSuffix(receipt.URL, ":"+port+"/docs/a/k") {
+			t.Errorf("%s: %+v %v", endpoint, receipt, err)
+		}
+	}
+}
+
 func TestAWSIsAddressedByBucketAndRegion(t *testing.T) {
 	t.Parallel()
 	server := s3test.NewTLS(t)

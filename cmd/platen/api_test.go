@@ -316,6 +316,9 @@ func TestR5_6AnIntegrationIsCheckedWhenItIsSaved(t *testing.T) {
 	if err := shared.db.SQL().QueryRow(`select secret from integrations where account_id = $1`, c.account.ID).Scan(&stored); err != nil || strings.Contains(string(stored), "s3cr3t") {
 		t.Errorf("R5.1: the secret is stored in clear, or not at all: %v", err)
 	}
+	if _, errs, whole := save(vars{"endpoint": ""}); len(errs) > 0 || !strings.Contains(whole, `"endpoint":null`) {
+		t.Errorf("a blank endpoint is AWS, as an absent one is: %v %s", errs, whole)
+	}
 	if warnings, errs, _ := save(vars{"pathTemplates": vars{"submission": "all/{{ timestamp }}.pdf"}}); len(errs) > 0 || len(warnings) != 1 {
 		t.Errorf("a path without a unique variable: %v %v; want it saved with a warning", warnings, errs)
 	}
@@ -330,6 +333,10 @@ func TestR5_6AnIntegrationIsCheckedWhenItIsSaved(t *testing.T) {
 		"bucket":           {vars{"bucket": "s3://bucket"}, "input.bucket INVALID 0:0"},
 		"region":           {vars{"region": "EU (Paris)"}, "input.region INVALID 0:0"},
 		"endpoint":         {vars{"endpoint": "ftp://example.com"}, "input.endpoint INVALID 0:0"},
+		"no address":       {vars{"endpoint": "minio.lan:9000"}, "input.endpoint INVALID 0:0"},
+		"no such port":     {vars{"endpoint": "http://minio.lan:90000"}, "input.endpoint INVALID 0:0"},
+		"a slash first":    {vars{"pathTemplates": vars{"submission": "/{{ submission_id }}"}}, "input.pathTemplates.submission PATH_TEMPLATE_INVALID 1:1"},
+		"a line as a name": {vars{"name": "A\nB"}, "input.name INVALID 0:0"},
 		"secret":           {vars{"secretAccessKey": "two words"}, "input.secretAccessKey INVALID 0:0"},
 		"name":             {vars{"name": ""}, "input.name REQUIRED 0:0"},
 		"U+0000 in a path": {vars{"pathTemplates": vars{"submission": "\x00{{ submission_id }}"}}, "input.pathTemplates.submission INVALID 0:0"},

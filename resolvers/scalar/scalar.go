@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/url"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -65,15 +64,12 @@ func UnmarshalJSON(v any) (json.RawMessage, error) {
 // MarshalURL writes an address.
 func MarshalURL(s string) graphql.Marshaler { return graphql.MarshalString(s) }
 
-// UnmarshalURL reads an absolute address.
+// UnmarshalURL reads an address as it was written. What makes use of it says what is
+// wrong with it, as a userError at its place and together with all other mistakes.
 func UnmarshalURL(v any) (string, error) {
 	text, ok := v.(string)
 	if !ok {
 		return "", invalid("a URL is a string")
-	}
-	u, err := url.Parse(text)
-	if err != nil || !u.IsAbs() || u.Host == "" {
-		return "", invalid("%q is not an absolute URL, such as https://example.com/path", text)
 	}
 	return text, nil
 }
