@@ -750,3 +750,24 @@ func TestR5_4AKeyIsPreviewed(t *testing.T) {
 		t.Errorf("%v", regions)
 	}
 }
+
+func TestR5_4AKeyHasTheTimeOfProcessingWheneverItIsMade(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	server := newS3(t, "archive")
+	id := c.integrate(server, "archive", vars{"bucket": "misspelt", "pathTemplates": vars{"submission": "{{ year }}/{{ month }}/{{ day }}/{{ timestamp }}-{{ submission_id }}.pdf"}})
+	doc := c.final(c.submit(vars{"html": "<p>x</p>", "wait": 0}).ID)
+	// The upload succeeds in another month than that of the document.
+	if _, err := shared.db.SQL().ExecContext(t.Context(), `update submissions set processed_at = '2024-02-29T23:04:05+00' where id = $1`, doc.ID); err != nil {
+		t.Fatal(err)
+	}
+	if errs := c.change(c.live, updateS3, vars{"id": id, "input": vars{"bucket": "archive"}}, nil); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if errs := c.change(c.live, retryAction, vars{"id": doc.Actions[0].ID}, nil); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if a := c.ended(doc.Actions[0].ID); a.State != "PROCESSED" || a.Result.Key != "2024/2/29/20240229230405-"+doc.ID+".pdf" {
+		t.Errorf("%+v %+v", a, a.Result)
+	}
+}
