@@ -168,7 +168,7 @@ func (p *Pipeline) checkRetry(ctx context.Context, subject platen.Subject, a *pl
 	if address == nil {
 		given, err := p.presignedUpload(subject, a.PresignedUpload)
 		if err != nil {
-			return err
+			return &platen.Error{Code: platen.CodeInvalid, Path: []string{"presignedUpload"}, Message: "The presigned URL of this action cannot be decrypted any more: give a new one."}
 		}
 		if expires, known := given.Expires(); known && !time.Now().Before(expires) {
 			return &platen.Error{Code: platen.CodeInvalid, Path: []string{"presignedUpload"},

@@ -771,3 +771,62 @@ func TestR5_4AKeyHasTheTimeOfProcessingWheneverItIsMade(t *testing.T) {
 		t.Errorf("%+v %+v", a, a.Result)
 	}
 }
+
+func TestASecretThatCannotBeReadIsAFailureThatNamesTheRemedy(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	server := newS3(t, "archive")
+	id := c.integrate(server, "archive", nil)
+	// As with a master key that is not the one they were encrypted with.
+	spoil := func(statement, id string) {
+		t.Helper()
+		if _, err := shared.db.SQL().ExecContext(t.Context(), statement, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil(`update integrations set secret = '\x00' where id = $1`, id)
+	doc := c.final(c.submit(vars{"html": "<p>x</p>", "wait": 0}).ID)
+	a := doc.Actions[0]
+	if doc.State != "PROCESSED" || a.State != "FAILED" || a.Failure.Code != "SECRET_UNREADABLE" || a.Failure.Retryable {
+		t.Fatalf("%v", doc)
+	}
+	if got := c.health(id); got.State != "FAILING" || got.Failure.Code != "SECRET_UNREADABLE" {
+		t.Errorf("%+v", got)
+	}
+	var tested struct{ Health health }
+	if errs := c.change(c.live, testIntegration, vars{"id": id}, &tested); len(errs) > 0 || tested.Health.Failure == nil || tested.Health.Failure.Code != "SECRET_UNREADABLE" {
+		t.Errorf("%+v %+v", errs, tested)
+	}
+	// All else of it can be changed meanwhile, and its secret entered anew.
+	if errs := c.change(c.live, updateS3, vars{"id": id, "input": vars{"name": "Renamed"}}, nil); len(errs) > 0 {
+		t.Error(errs)
+	}
+	if errs := c.change(c.live, updateS3, vars{"id": id, "input": vars{"secretAccessKey": "secret-of-AKTEST"}}, nil); len(errs) > 0 {
+		t.Error(errs)
+	}
+	if errs := c.change(c.live, retryAction, vars{"id": a.ID}, nil); len(errs) > 0 {
+		t.Error(errs)
+	}
+	if a := c.ended(a.ID); a.State != "PROCESSED" {
+		t.Errorf("%+v", a)
+	}
+	// A presigned URL is the same kind of secret; it needs to be given anew.
+	if errs := c.change(c.live, deleteIntegration, vars{"id": id}, nil); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	doc = c.final(c.submit(vars{"html": "<p>x</p>", "wait": 0, "presignedUpload": vars{"url": presign(t, server, "refused.pdf", time.Minute) + "0"}}).ID)
+	a = doc.Actions[0]
+	if a.State != "FAILED" || a.Failure.Code != "SIGNATURE_MISMATCH" {
+		t.Fatalf("%v", doc)
+	}
+	spoil(`update actions set presigned_upload = '\x00' where id = $1`, a.ID)
+	if errs := c.change(c.live, retryAction, vars{"id": a.ID}, nil); len(errs) != 1 || errs[0].Code != "INVALID" || !slices.Equal(errs[0].Path, []string{"presignedUpload"}) {
+		t.Errorf("without a new address: %+v", errs)
+	}
+	if errs := c.change(c.live, retryAction, vars{"id": a.ID, "presignedUpload": vars{"url": presign(t, server, "new.pdf", time.Minute)}}, nil); len(errs) > 0 {
+		t.Error(errs)
+	}
+	if a := c.ended(a.ID); a.State != "PROCESSED" {
+		t.Errorf("%+v", a)
+	}
+}
