@@ -2,15 +2,18 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +29,81 @@ type realS3 struct {
 	endpoint, bucket, accessKey, secret string
 	objects                             string     // versitygw's folder where the bucket's objects are files
 	owner                               *s3.Client // who may do everything, for the tests' own looks
+	told                                *told      // nil where the server tells nothing
+}
+
+// told is what versitygw tells by webhook: which requests it got, refused ones too, and
+// the notifications that a bucket of AWS sends.
+type told struct {
+	mu       sync.Mutex
+	requests []loggedRequest
+	events   []string // such as s3:ObjectCreated:Put and the key
+	changed  chan struct{}
+}
+
+type loggedRequest struct{ Operation, Key, UserAgent string }
+
+func newTold(t *testing.T) (watcher *told, address string) {
+	t.Helper()
+	w := &told{changed: make(chan struct{}, 1)}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var body struct {
+			loggedRequest
+			Records []struct {
+				EventName string
+				S3        struct{ Object struct{ Key string } }
+			}
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil && err != io.EOF { // an empty one says hello
+			t.Error(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if body.Operation != "" {
+			w.requests = append(w.requests, body.loggedRequest)
+		}
+		for _, record := range body.Records {
+			w.events = append(w.events, record.EventName+" "+record.S3.Object.Key)
+		}
+		select {
+		case w.changed <- struct{}{}:
+		default:
+		}
+	}))
+	t.Cleanup(server.Close)
+	return w, server.URL
+}
+
+// check waits for the notification of each key, and for the log of Platen's request for
+// it: that has to be a PutObject, as everything that Platen asked of the server (R5.2).
+func (w *told) check(t *testing.T, keys ...string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for _, key := range keys {
+		for !w.knows(t, key) {
+			select {
+			case <-w.changed:
+			case <-deadline:
+				t.Fatalf("nothing tells of the upload of %s: %q", key, w.events)
+			}
+		}
+	}
+}
+
+func (w *told) knows(t *testing.T, key string) bool {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	logged := false
+	for _, r := range w.requests {
+		if strings.Contains(r.UserAgent, "platen") {
+			logged = logged || r.Key == key
+			if r.Operation != "s3_PutObject" {
+				t.Errorf("R5.2: %s of %s is no PutObject", r.Operation, r.Key)
+			}
+		}
+	}
+	return logged && slices.Contains(w.events, "s3:ObjectCreated:Put "+key)
 }
 
 func (r *realS3) create(t *testing.T) {
@@ -112,7 +190,9 @@ func startVersitygw(t *testing.T) *realS3 {
 	socket := filepath.Join(dir, "iam.sock")
 	iamEndpoint := run("iam", "--dir", filepath.Join(dir, "iam"), "--private-ports", socket)
 	v := &realS3{bucket: "documents", objects: filepath.Join(dir, "objects", "documents")}
-	v.endpoint = run("--keep-alive", "--iam-standalone-endpoint", socket, "posix", "--versioning-dir", filepath.Join(dir, "versions"), filepath.Join(dir, "objects"))
+	watcher, hook := newTold(t)
+	v.told = watcher
+	v.endpoint = run("--keep-alive", "--event-webhook-url", hook, "--log-webhook-url", hook, "--iam-standalone-endpoint", socket, "posix", "--versioning-dir", filepath.Join(dir, "versions"), filepath.Join(dir, "objects"))
 
 	ctx, owner := t.Context(), credentials.NewStaticCredentialsProvider("root", "rootsecret", "")
 	v.owner = s3.New(s3.Options{Region: "us-east-1", BaseEndpoint: &v.endpoint, UsePathStyle: true, Credentials: owner})
@@ -244,6 +324,9 @@ func TestRealServersTakeEveryKindOfUpload(t *testing.T) {
 				if !bytes.Equal(r.read(t, key, a.Result.VersionID), own) || a.Result.VersionID == "" {
 					t.Errorf("%s: the bucket has other bytes", name)
 				}
+			}
+			if r.told != nil {
+				r.told.check(t, "same/_nal___S_hne_1.pdf", "platen-connection-test.txt", "js/type.pdf", "js/aws.pdf") // R5.8
 			}
 			// Expired on the server's own clock, which a client cannot see before.
 			expired := presignJS(t, "minio", r, "js/late.pdf", 1)
