@@ -33,18 +33,11 @@ func (p *Pipeline) CreateTemplate(ctx context.Context, t *platen.Template, publi
 
 // UpdateTemplate changes a template and its draft by change. What is broken after it
 // is refused (R2.4). The error is platen.Errors when the caller can mend it.
-func (p *Pipeline) UpdateTemplate(ctx context.Context, accountID, id string, change func(*platen.Template)) (t *platen.Template, err error) {
-	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
-		if t, err = lockTemplate(ctx, tx, accountID, id); err != nil {
-			return err
-		}
+func (p *Pipeline) UpdateTemplate(ctx context.Context, accountID, id string, change func(*platen.Template)) (*platen.Template, error) {
+	return p.editTemplate(ctx, accountID, id, func(t *platen.Template) error {
 		change(t)
-		if err := p.checkTemplate(ctx, t); err != nil {
-			return err
-		}
-		return tx.UpdateTemplate(ctx, t)
-	})
-	return t, err
+		return p.checkTemplate(ctx, t)
+	}, func(tx *storage.Tx, t *platen.Template) error { return tx.UpdateTemplate(ctx, t) })
 }
 
 // PublishTemplate freezes a template's draft as its next version (R2.2), and copies
@@ -53,16 +46,13 @@ func (p *Pipeline) UpdateTemplate(ctx context.Context, accountID, id string, cha
 // release may have let it pass. The error is platen.Errors when the caller can mend it.
 func (p *Pipeline) PublishTemplate(ctx context.Context, accountID, id string) (v *platen.TemplateVersion, err error) {
 	defer p.Hub.Nudge()
-	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
-		if _, err := lockTemplate(ctx, tx, accountID, id); err != nil {
-			return err
-		}
+	var mistakes platen.Errors
+	_, err = p.editTemplate(ctx, accountID, id, func(t *platen.Template) (err error) {
+		mistakes, err = p.checkContent(ctx, t.Draft)
+		return err
+	}, func(tx *storage.Tx, _ *platen.Template) (err error) {
 		var fresh bool
 		if v, fresh, err = tx.PublishTemplate(ctx, accountID, id); err != nil || !fresh {
-			return err
-		}
-		mistakes, err := p.checkContent(ctx, v.Content)
-		if err != nil {
 			return err
 		}
 		if err := mistakes.At("draft").Err(); err != nil {
@@ -76,7 +66,7 @@ func (p *Pipeline) PublishTemplate(ctx context.Context, accountID, id string) (v
 // RestoreTemplateVersion puts the content of a version back into its template's
 // draft, as it is: publishing checks it. The error is a *platen.Error when there is
 // no such version.
-func (p *Pipeline) RestoreTemplateVersion(ctx context.Context, accountID, id string) (t *platen.Template, err error) {
+func (p *Pipeline) RestoreTemplateVersion(ctx context.Context, accountID, id string) (*platen.Template, error) {
 	missing := &platen.Error{Code: platen.CodeNotFound, ID: id, Path: []string{"id"}, Message: "There is no version of a template with this id in this account."}
 	if platen.KindOf(id) != platen.KindTemplateVersion {
 		return nil, missing
@@ -88,28 +78,51 @@ func (p *Pipeline) RestoreTemplateVersion(ctx context.Context, accountID, id str
 	if err != nil {
 		return nil, err
 	}
-	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
-		if t, err = lockTemplate(ctx, tx, accountID, v.TemplateID); err != nil {
-			return err
-		}
+	return p.editTemplate(ctx, accountID, v.TemplateID, func(t *platen.Template) error {
 		t.Draft = v.Content
-		return tx.UpdateTemplate(ctx, t)
-	})
-	return t, err
+		return nil
+	}, func(tx *storage.Tx, t *platen.Template) error { return tx.UpdateTemplate(ctx, t) })
 }
 
-// lockTemplate locks a template that a caller named; the error is a *platen.Error
-// when there is none.
-func lockTemplate(ctx context.Context, tx *storage.Tx, accountID, id string) (*platen.Template, error) {
+// errEdited says that somebody else was faster.
+var errEdited = errors.New("the template was edited meanwhile")
+
+// editTemplate reads a template, has it changed and checked, and has it written in a
+// transaction that holds its lock. A check can take seconds, so it holds neither a
+// connection nor a lock; when another edit was written meanwhile, all is done again
+// upon that. The error is a *platen.Error when there is no such template.
+func (p *Pipeline) editTemplate(ctx context.Context, accountID, id string, change func(*platen.Template) error,
+	write func(*storage.Tx, *platen.Template) error) (*platen.Template, error) {
 	missing := &platen.Error{Code: platen.CodeNotFound, ID: id, Path: []string{"id"}, Message: "There is no template with this id in this account."}
 	if platen.KindOf(id) != platen.KindTemplate {
 		return nil, missing
 	}
-	t, err := tx.LockTemplate(ctx, accountID, id)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, missing
+	for {
+		t, err := p.DB.Template(ctx, accountID, id)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil, missing
+		}
+		if err != nil {
+			return nil, err
+		}
+		seen := t.UpdatedAt
+		if err := change(t); err != nil {
+			return nil, err
+		}
+		err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
+			editedAt, err := tx.LockTemplate(ctx, accountID, id)
+			if err != nil {
+				return err
+			}
+			if !editedAt.Equal(seen) {
+				return errEdited
+			}
+			return write(tx, t)
+		})
+		if !errors.Is(err, errEdited) {
+			return t, err
+		}
 	}
-	return t, err
 }
 
 // checkTemplate finds all mistakes of a template.

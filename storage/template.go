@@ -72,25 +72,25 @@ func (t *Tx) CreateTemplate(ctx context.Context, template *platen.Template) erro
 		template.AccountID, template.ID, template.Name, template.Description, draft, template.ExpireAfter)
 }
 
-// LockTemplate reads a template and keeps it from being changed and published by
-// others until the end of the transaction. Submissions may still refer to it. Its
-// changes write no events, so a lock of the row is enough; the event of a new
-// version is the first of that version, which nobody else knows before the commit.
-func (t *Tx) LockTemplate(ctx context.Context, accountID, id string) (*platen.Template, error) {
-	template := new(platen.Template)
-	return template, t.setTemplate(ctx, template, `select `+templateColumns+` from templates
-		where account_id = $1 and id = $2 for no key update`, accountID, id)
+// LockTemplate keeps a template from being changed and published by others until the
+// end of the transaction, and tells when it was last edited. Submissions may still
+// refer to it. Its changes write no events, so a lock of the row is enough; the event
+// of a new version is the first of that version, which nobody else knows before the
+// commit.
+func (t *Tx) LockTemplate(ctx context.Context, accountID, id string) (editedAt time.Time, err error) {
+	err = t.tx.GetContext(ctx, &editedAt, `select updated_at from templates where account_id = $1 and id = $2 for no key update`, accountID, id)
+	return editedAt, notFound(err)
 }
 
-// UpdateTemplate writes a locked template. It was edited at the time of the
-// statement: that of the transaction can be before an edit that it waited for.
+// UpdateTemplate writes a locked template. Each edit has a later time than the one
+// before: the clock can go back, and a transaction's time is that of its beginning.
 func (t *Tx) UpdateTemplate(ctx context.Context, template *platen.Template) error {
 	draft, err := json.Marshal(template.Draft)
 	if err != nil {
 		return err
 	}
 	return t.setTemplate(ctx, template, `update templates set name = $3, description = $4, draft = $5, expire_after = $6, archived_at = $7,
-			updated_at = clock_timestamp()
+			updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
 		where account_id = $1 and id = $2 returning `+templateColumns,
 		template.AccountID, template.ID, template.Name, template.Description, draft, template.ExpireAfter, template.ArchivedAt)
 }

@@ -30,6 +30,18 @@ type version struct {
 	Actions []action
 }
 
+// Failures of tests show them as JSON: in Go's form, raw JSON is numbers.
+func (t template) String() string { return asJSON(t) }
+func (v version) String() string  { return asJSON(v) }
+
+func asJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
 type content struct {
 	HTML, CSS, HeaderHTML, FooterHTML string
 	Page                              json.RawMessage
@@ -114,15 +126,6 @@ func (c *client) printed(templateID string) string {
 	return strings.TrimSpace(text(c.t, body))
 }
 
-func asJSON(t *testing.T, value any) string {
-	t.Helper()
-	text, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
 // defaultPage is what a template prints with that says nothing.
 const defaultPage = `{"format":"LETTER","width":null,"height":null,"orientation":"PORTRAIT","marginTop":"0.4in","marginRight":"0.4in",` +
 	`"marginBottom":"0.4in","marginLeft":"0.4in","scale":1,"printBackground":true,"preferCssPageSize":false,"pageRanges":null,"outline":false,` +
@@ -145,7 +148,7 @@ func TestR2_1ATemplateKeepsAllThatItIsMadeOf(t *testing.T) {
 	d := made.Draft
 	if d.CSS != "p { color: red }" || d.HeaderHTML != "<b>{{ number }}</b>" || d.FooterHTML != "<i>{{ number }}</i>" || string(d.Page) != defaultPage ||
 		string(d.Schema) != `{"required":["total"],"type":"object"}` || !strings.Contains(string(d.SampleData), `1.10`) {
-		t.Errorf("%s", asJSON(t, d))
+		t.Errorf("%s", asJSON(d))
 	}
 	var sample struct{ Text string }
 	if err := json.Unmarshal(d.SampleData, &sample); err != nil || sample.Text != "<b>&" {
@@ -154,15 +157,15 @@ func TestR2_1ATemplateKeepsAllThatItIsMadeOf(t *testing.T) {
 	if want := []string{"customer.name", "number", "total"}; !slices.Equal(d.Variables, want) {
 		t.Errorf("variables %q, want %q", d.Variables, want)
 	}
-	if got, want := asJSON(t, read), asJSON(t, made); got != want {
+	if got, want := asJSON(read), asJSON(made); got != want {
 		t.Errorf("read   %s\nmade   %s", got, want)
 	}
-	if got, want := asJSON(t, made.LatestVersion.Content), asJSON(t, made.Draft); got != want {
+	if got, want := asJSON(made.LatestVersion.Content), asJSON(made.Draft); got != want {
 		t.Errorf("version %s\ndraft   %s", got, want)
 	}
 
 	// Absent stays, null is cleared.
-	if same := c.updateTemplate(made.ID, vars{}); asJSON(t, same.Draft) != asJSON(t, made.Draft) || same.Name != made.Name ||
+	if same := c.updateTemplate(made.ID, vars{}); asJSON(same.Draft) != asJSON(made.Draft) || same.Name != made.Name ||
 		same.Description != made.Description || *same.ExpireAfter != *made.ExpireAfter || same.HasUnpublishedChanges {
 		t.Errorf("an update of nothing made %+v of %+v", same, made)
 	}
@@ -173,11 +176,11 @@ func TestR2_1ATemplateKeepsAllThatItIsMadeOf(t *testing.T) {
 	}
 	cleared := c.updateTemplate(made.ID, vars{"description": nil, "expireAfter": nil, "content": vars{"css": nil, "headerHtml": nil, "footerHtml": nil,
 		"schema": nil, "sampleData": nil, "page": nil}})
-	if cleared.Description != "" || cleared.ExpireAfter != nil || asJSON(t, cleared.Draft) != asJSON(t, content{HTML: made.Draft.HTML,
+	if cleared.Description != "" || cleared.ExpireAfter != nil || asJSON(cleared.Draft) != asJSON(content{HTML: made.Draft.HTML,
 		Page: json.RawMessage(defaultPage), Schema: json.RawMessage("null"), SampleData: json.RawMessage("null"), Variables: []string{"customer.name", "total"}}) {
 		t.Errorf("%+v", cleared)
 	}
-	if after := c.readTemplate(made.ID); asJSON(t, after) != asJSON(t, cleared) {
+	if after := c.readTemplate(made.ID); asJSON(after) != asJSON(cleared) {
 		t.Errorf("%+v", after)
 	}
 }
@@ -234,8 +237,8 @@ func TestR2_2ADraftIsEditedAndPublishedAsVersions(t *testing.T) {
 	}
 	c.do(`query ($id: ID!) { template(id: $id) { one: version(number: 1) { ...version } two: version(number: 2) { ...version } four: version(number: 4) { id }
 		huge: version(number: 9007199254740991) { id } } }`+versionFragments, vars{"id": made.ID}, &old)
-	if v := old.Template; asJSON(t, v.One) != asJSON(t, first) || asJSON(t, v.Two) != asJSON(t, second) || v.Four != nil || v.Huge != nil {
-		t.Errorf("versions by number: %s", asJSON(t, v))
+	if v := old.Template; asJSON(v.One) != asJSON(first) || asJSON(v.Two) != asJSON(second) || v.Four != nil || v.Huge != nil {
+		t.Errorf("versions by number: %s", asJSON(v))
 	}
 }
 
@@ -339,7 +342,7 @@ func TestR2_2PublishingAndEditingAtOnceLoseNothing(t *testing.T) {
 			!strings.Contains(string(d.Page), fmt.Sprintf(`"pageRanges":"%d"`, round+1)) {
 			t.Fatalf("round %d: an edit was lost: %+v", round, after)
 		}
-		if v := c.publishTemplate(id); asJSON(t, v.Content) != asJSON(t, after.Draft) {
+		if v := c.publishTemplate(id); asJSON(v.Content) != asJSON(after.Draft) {
 			t.Fatalf("round %d: what was published is not the draft: %+v", round, v)
 		}
 	}
@@ -422,18 +425,18 @@ func TestR2_3PageSettingsOfATemplateAreChangedFieldByField(t *testing.T) {
 	// fields are page settings as they are shown, with some of them changed.
 	fields := func(page string, changes vars) string {
 		t.Helper()
-		shown := map[string]any{}
-		if err := json.Unmarshal([]byte(page), &shown); err != nil {
+		settings := map[string]any{}
+		if err := json.Unmarshal([]byte(page), &settings); err != nil {
 			t.Fatal(err)
 		}
 		for name, value := range changes {
-			shown[name] = value
+			settings[name] = value
 		}
-		return asJSON(t, shown)
+		return asJSON(settings)
 	}
-	shown := vars{"waitFor": vars{"networkIdle": true, "selector": "#done", "expression": nil}}
+	waitFor := vars{"waitFor": vars{"networkIdle": true, "selector": "#done", "expression": nil}}
 	made := c.createTemplate(vars{"name": "T", "content": vars{"html": "<p>", "page": all}})
-	whole := fields(fields(defaultPage, all), shown)
+	whole := fields(fields(defaultPage, all), waitFor)
 	if got := fields(string(made.Draft.Page), nil); got != whole {
 		t.Errorf("made with   %s\nwant %s", got, whole)
 	}
@@ -544,7 +547,7 @@ func TestR2_4WhatIsBrokenIsRefusedWhenSavedOrPublished(t *testing.T) {
 			t.Errorf("%s: %q, want %s", name, got, test.want)
 		}
 	}
-	if after := c.readTemplate(existing.ID); asJSON(t, after) != asJSON(t, existing) {
+	if after := c.readTemplate(existing.ID); asJSON(after) != asJSON(existing) {
 		t.Errorf("refused updates made %+v of %+v", after, existing)
 	}
 	var list struct{ Templates struct{ TotalCount int } }
@@ -552,14 +555,14 @@ func TestR2_4WhatIsBrokenIsRefusedWhenSavedOrPublished(t *testing.T) {
 		t.Errorf("refused templates were made: %d", list.Templates.TotalCount)
 	}
 	for _, schema := range []any{true, false, vars{}, vars{"type": "object"}} {
-		if got := c.updateTemplate(existing.ID, vars{"content": vars{"schema": schema, "sampleData": 7}}); string(got.Draft.Schema) != asJSON(t, schema) || string(got.Draft.SampleData) != "7" {
+		if got := c.updateTemplate(existing.ID, vars{"content": vars{"schema": schema, "sampleData": 7}}); string(got.Draft.Schema) != asJSON(schema) || string(got.Draft.SampleData) != "7" {
 			t.Errorf("%v: %+v", schema, got)
 		}
 	}
 
 	// What an earlier release let pass is found when it is published.
 	if _, err := shared.db.SQL().ExecContext(t.Context(), `update templates set draft = $3 where account_id = $1 and id = $2`, c.account.ID, existing.ID,
-		`{"html":"\n{% broken","headerHtml":"{{","page":`+asJSON(t, root.DefaultPageSettings())+`}`); err != nil {
+		`{"html":"\n{% broken","headerHtml":"{{","page":`+asJSON(root.DefaultPageSettings())+`}`); err != nil {
 		t.Fatal(err)
 	}
 	got := c.mutateTemplate("publish", vars{"id": existing.ID})
@@ -606,7 +609,7 @@ func TestR1_2TemplatesAreSharedByBothEnvironmentsAndChangedWithScopeWrite(t *tes
 			t.Errorf("%s with the scope READ: %s %+v", name, a.Data, a.Errors)
 		}
 	}
-	if after := c.readTemplate(made.ID); asJSON(t, after) != asJSON(t, before) {
+	if after := c.readTemplate(made.ID); asJSON(after) != asJSON(before) {
 		t.Errorf("%+v", after)
 	}
 }
@@ -636,7 +639,7 @@ func TestR1_3AnotherAccountsTemplateCannotBeChanged(t *testing.T) {
 			}
 		}
 	}
-	if after := owner.readTemplate(made.ID); asJSON(t, after) != asJSON(t, draft) {
+	if after := owner.readTemplate(made.ID); asJSON(after) != asJSON(draft) {
 		t.Errorf("%+v", after)
 	}
 }
