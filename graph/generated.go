@@ -604,7 +604,7 @@ type TemplateContentResolver interface {
 	Variables(ctx context.Context, obj *TemplateContent) ([]string, error)
 }
 type TemplateVersionResolver interface {
-	Template(ctx context.Context, obj *TemplateVersion) (*Template, error)
+	Template(ctx context.Context, objs []*TemplateVersion) ([]*Template, error)
 
 	Actions(ctx context.Context, objs []*TemplateVersion, typeArg *platen.ActionType) ([][]*Action, error)
 }
@@ -3092,7 +3092,7 @@ type TemplateVersion implements Node {
   "tpv_..."
   id: ID!
   "The template it is a version of."
-  template: Template @goField(forceResolver: true)
+  template: Template @goField(forceResolver: true, batch: true)
   "1, 2, 3, ... within the template; never reused."
   number: Int!
   "What was published."
@@ -13725,7 +13725,7 @@ func _TemplateVersion_template(ctx context.Context, ec *executionContext, field 
 			return fieldContext_TemplateVersion_template(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.TemplateVersion().Template(ctx, obj)
+			return ec.resolveBatch_TemplateVersion_template(ctx, field, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *Template) graphql.Marshaler {
@@ -13746,6 +13746,29 @@ func fieldContext_TemplateVersion_template(_ context.Context, ec *executionConte
 		},
 	}
 	return fc, nil
+}
+func (ec *executionContext) resolveBatch_TemplateVersion_template(ctx context.Context, field graphql.CollectedField, obj *TemplateVersion) (any, error) {
+	resolver := ec.Resolvers.TemplateVersion()
+	if batch, ok := graphql.BatchParentsFor[*TemplateVersion](ctx, "TemplateVersion"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Template(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[*Template](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"TemplateVersion.template",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Template(ctx, []*TemplateVersion{obj})
+	return graphql.ResolveBatchSingleResult[*Template](
+		ctx,
+		results,
+		err,
+		"TemplateVersion.template",
+	)
 }
 
 func _TemplateVersion_number(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersion) (ret graphql.Marshaler) {

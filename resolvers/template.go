@@ -255,9 +255,15 @@ func (r templateContent) Variables(ctx context.Context, c *graph.TemplateContent
 	return r.Pipeline.Variables(ctx, *c.Source)
 }
 
-func (r templateVersion) Template(ctx context.Context, v *graph.TemplateVersion) (*graph.Template, error) {
-	t, err := r.DB.Template(ctx, v.Source.AccountID, v.Source.TemplateID)
-	return found(t, err, toTemplate)
+func (r templateVersion) Template(ctx context.Context, objs []*graph.TemplateVersion) ([]*graph.Template, error) {
+	id := func(v *graph.TemplateVersion) string { return v.Source.TemplateID }
+	templates, err := r.DB.TemplatesByID(ctx, caller(ctx).AccountID, ids(objs, id))
+	return each(objs, err, func(v *graph.TemplateVersion) *graph.Template {
+		if t := templates[id(v)]; t != nil {
+			return toTemplate(t)
+		}
+		return nil
+	})
 }
 
 func (r templateVersion) Actions(ctx context.Context, objs []*graph.TemplateVersion, only *platen.ActionType) ([][]*graph.Action, error) {

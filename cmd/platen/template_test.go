@@ -296,9 +296,9 @@ func TestR2_2VersionsArePagedNewestFirst(t *testing.T) {
 			t.Errorf("%s: %+v", args, a.Errors)
 		}
 	}
-	a := c.ask(c.live, `{ templates { nodes { name version(number: 2) { number } latestVersion { number } versions { totalCount } } } }`, nil)
-	if want := `{"templates":{"nodes":[{"name":"Other","version":null,"latestVersion":{"number":1},"versions":{"totalCount":1}},` +
-		`{"name":"T","version":{"number":2},"latestVersion":{"number":5},"versions":{"totalCount":5}}]}}`; string(a.Data) != want {
+	a := c.ask(c.live, `{ templates { nodes { name version(number: 2) { number } latestVersion { number template { name } } versions { totalCount } } } }`, nil)
+	if want := `{"templates":{"nodes":[{"name":"Other","version":null,"latestVersion":{"number":1,"template":{"name":"Other"}},"versions":{"totalCount":1}},` +
+		`{"name":"T","version":{"number":2},"latestVersion":{"number":5,"template":{"name":"T"}},"versions":{"totalCount":5}}]}}`; string(a.Data) != want {
 		t.Errorf("several templates: %s %+v", a.Data, a.Errors)
 	}
 }
