@@ -48,7 +48,7 @@ func readAnswer(r *http.Response, text []byte) *answer {
 		status: r.StatusCode, requestID: printable(r.Header.Get("X-Amz-Request-Id"), 100),
 		region: printable(r.Header.Get("X-Amz-Bucket-Region"), 63), location: r.Header.Get("Location"),
 	}
-	if r.StatusCode < 300 || xml.Unmarshal(text, &body) != nil {
+	if xml.Unmarshal(text, &body) != nil { // of 200 as well: some errors come to light after the status was sent
 		return a
 	}
 	a.code, a.message = printable(body.Code, 100), printable(body.Message, 300)

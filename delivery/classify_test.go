@@ -33,6 +33,8 @@ func TestStorageAnswersR63(t *testing.T) {
 		{403, "AccessDenied", platen.FailureAccessDenied, permanent},
 		{403, "Forbidden", platen.FailureAccessDenied, permanent},
 		{403, "AllAccessDisabled", platen.FailureAccessDenied, permanent},
+		{200, "AccessDenied", platen.FailureAccessDenied, permanent},
+		{200, "InternalError", platen.FailureStorageUnavailable, transient},
 		{403, "InvalidAccessKeyId", platen.FailureInvalidAccessKey, permanent},
 		{403, "SignatureDoesNotMatch", platen.FailureSignatureMismatch, permanent},
 		{400, "ExpiredToken", platen.FailureCredentialsExpired, permanent},
@@ -283,6 +285,9 @@ func TestConnectionFaultsR63(t *testing.T) {
 		{"refused", "http://" + unusedAddress(t), nil, nil, platen.FailureConnectionFailed, true, "refused"},
 		{"reset", "", nil, []s3test.Fault{s3test.Reset(), s3test.Reset(), s3test.Reset()}, platen.FailureConnectionFailed, true, "broke off"},
 		{"closed without an answer", "", nil, []s3test.Fault{s3test.Close(), s3test.Close(), s3test.Close()}, platen.FailureConnectionFailed, true, "broke off"},
+		{"an answer that breaks off", "", nil, []s3test.Fault{broken(403, false), broken(403, false), broken(403, false)}, platen.FailureConnectionFailed, true, "broke off"},
+		{"an answer that stops", "", nil, []s3test.Fault{broken(403, true)}, platen.FailureTimeout, true, "in time"},
+		{"no ETag, and breaks off", "", nil, []s3test.Fault{broken(200, false), broken(200, false), broken(200, false)}, platen.FailureConnectionFailed, true, "broke off"},
 		{"no answer", "", nil, []s3test.Fault{s3test.Hang()}, platen.FailureTimeout, true, "in time"},
 		{"no such host", "http://no-such-host.test", resolving(nil), nil, platen.FailureHostNotFound, false, "no-such-host.test"},
 		{"DNS does not answer", "http://no-dns.test", resolving(&net.DNSError{Err: "server misbehaving", Name: "no-dns.test", IsTemporary: true}), nil, platen.FailureConnectionFailed, true, "no-dns.test"},
@@ -309,6 +314,49 @@ func TestConnectionFaultsR63(t *testing.T) {
 				t.Errorf("%s retryable %t: %s", failure.Code, failure.Retryable, failure.Message)
 			}
 		})
+	}
+}
+
+// broken answers with a status and the beginning of a body; then it says nothing more,
+// or hangs up. What an answer of 2xx has to say is in its headers.
+func broken(status int, stops bool, headers ...string) s3test.Fault {
+	return s3test.Serve(breaking(status, stops, headers...))
+}
+
+func breaking(status int, stops bool, headers ...string) http.HandlerFunc {
+	text := "<Error><Code>AccessDenied</Code>"
+	if status < 300 {
+		text = "stored"
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Length", "1000")
+		for i := 0; i+1 < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+		_ = http.NewResponseController(w).Flush()
+		if stops {
+			<-r.Context().Done()
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func TestAnAcknowledgementIsOneHoweverItsBodyEnds(t *testing.T) {
+	t.Parallel()
+	for _, stops := range []bool{false, true} {
+		server, _, target := bucket(t)
+		s := storage(t, Options{AnswerTimeout: 200 * time.Millisecond})
+		server.Fault("docs", broken(200, stops, "ETag", `"x"`))
+		if receipt, err := s.Put(t.Context(), target, object("k", content(1000))); err != nil || receipt.ETag != "x" {
+			t.Errorf("stops %t: %+v %v", stops, receipt, err)
+		}
+		other := answering(t, breaking(200, stops))
+		if _, err := presigned(t, Options{AnswerTimeout: 200 * time.Millisecond}).Put(t.Context(), platen.PresignedUpload{URL: other.URL}, object("", content(1000))); err != nil || len(other.posts()) != 1 {
+			t.Errorf("presigned, stops %t: %v after %d requests", stops, err, len(other.posts()))
+		}
 	}
 }
 

@@ -3,8 +3,10 @@ package delivery
 import (
 	"context"
 	"crypto/x509"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"platen/egress"
@@ -15,8 +17,8 @@ type Options struct {
 	Guard *egress.Guard // decides which addresses may be reached
 	// RootCAs are trusted for https addresses; nil: the system's.
 	RootCAs *x509.CertPool
-	// AnswerTimeout bounds the wait for an answer once all is sent, and each wait for
-	// the other side to take more bytes; 0: one minute.
+	// AnswerTimeout bounds the wait for an answer once all is sent, the reading of that
+	// answer, and each wait for the other side to take more bytes; 0: one minute.
 	AnswerTimeout time.Duration
 	// MaxPause is the longest pause before something is sent again within one
 	// delivery; 0: two seconds.
@@ -28,7 +30,7 @@ func newClient(o Options) *http.Client {
 	if o.AnswerTimeout == 0 {
 		o.AnswerTimeout = time.Minute
 	}
-	transport := o.Guard.Transport()
+	transport := &transport{o.Guard.Transport(), o.AnswerTimeout}
 	transport.TLSClientConfig.RootCAs = o.RootCAs
 	transport.ResponseHeaderTimeout = o.AnswerTimeout
 	transport.WriteBufferSize = 64 << 10
@@ -49,6 +51,55 @@ func newClient(o Options) *http.Client {
 		// that nobody named.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// transport bounds the reading of answers, which no timeout of http.Transport covers
+// once their headers are there.
+type transport struct {
+	*http.Transport
+	timeout time.Duration
+}
+
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	response, err := t.Transport.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	response.Body = &timedBody{response.Body, ctx, cancel, time.AfterFunc(t.timeout, func() { cancel(os.ErrDeadlineExceeded) })}
+	return response, nil
+}
+
+type timedBody struct {
+	io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && context.Cause(b.ctx) == os.ErrDeadlineExceeded {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+func (b *timedBody) Close() error {
+	b.timer.Stop()
+	b.cancel(nil)
+	return b.ReadCloser.Close()
+}
+
+// readText reads what counts of an answer's body. Its error says that the body broke
+// off, or did not come in time: the part that says what the answer means may be missing.
+func readText(response *http.Response) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != os.ErrDeadlineExceeded && response.ContentLength < 0 && len(response.TransferEncoding) == 0 {
+		return text, nil // such a body ends with its connection, however that ends
+	}
+	return text, err
 }
 
 // steadyConn fails a write that the other side does not take in time: no timeout of

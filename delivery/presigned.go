@@ -29,7 +29,7 @@ func NewPresigned(o Options) *Presigned {
 		o.MaxPause = 2 * time.Second
 	}
 	client := newClient(o)
-	client.Transport.(*http.Transport).DisableCompression = true // or it would send a header of its own
+	client.Transport.(*transport).DisableCompression = true // or it would send a header of its own
 	return &Presigned{http: client, maxPause: o.MaxPause}
 }
 
@@ -118,7 +118,10 @@ func (p *Presigned) send(ctx context.Context, call *presignedCall) (*platen.Uplo
 		return nil, call.unanswered(err)
 	}
 	defer response.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer)) // the status counts, even if the text is cut off
+	text, err := readText(response)
+	if err != nil && response.StatusCode >= 300 {
+		return nil, call.unanswered(err)
+	}
 	return call.receipt(response, text)
 }
 
@@ -155,6 +158,9 @@ func (c *presignedCall) receipt(response *http.Response, text []byte) (*platen.U
 	etag := strings.Trim(response.Header.Get("ETag"), `"`)
 	switch response.StatusCode {
 	case http.StatusOK, http.StatusCreated, http.StatusNoContent: // 201 is Azure's
+		if a := readAnswer(response, text); a.code != "" {
+			return nil, c.detailed(c.refused(a), a)
+		}
 		if etag == "" && len(text) > 0 && strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
 			return nil, c.detailed(fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered with a web page: nothing says that the file was stored. Retry the action with a URL that a storage signed.", c.host())), readAnswer(response, text))
 		}
@@ -282,7 +288,7 @@ func (c *presignedCall) refused(a *answer) *platen.Failure {
 	case "AccessDenied", "Forbidden", "AllAccessDisabled", "AuthenticationFailed", "AuthorizationFailure":
 		return fail(platen.FailureAccessDenied, false, "The storage refused the upload: whoever signed the URL may not put this object, or not by this URL."+c.unsentHeaders()+said(a)+" Sign it with rights to s3:PutObject, and retry the action with it.")
 	}
-	if slices.Contains([]string{"SlowDown", "RequestTimeout", "OperationAborted", "IncompleteBody"}, a.code) || isTransient(a.status) {
+	if slices.Contains([]string{"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "IncompleteBody"}, a.code) || isTransient(a.status) {
 		return fail(platen.FailureStorageUnavailable, true, fmt.Sprintf("%s cannot take the file at the moment (HTTP %d). It is tried again.", host, a.status))
 	}
 	code := ""

@@ -179,10 +179,12 @@ func TestR6_3WhatAPresignedUploadsAnswersMean(t *testing.T) {
 		retryable bool
 		requests  int
 	}{
-		"200":               {"", status(200), "", false, 1},
-		"201, Azure":        {"sv=1&sig=hidden", status(201), "", false, 1},
-		"204":               {"", status(204), "", false, 1},
-		"202 is no promise": {"", status(202), platen.FailureRequestRejected, false, 1},
+		"200":                {"", status(200), "", false, 1},
+		"201, Azure":         {"sv=1&sig=hidden", status(201), "", false, 1},
+		"204":                {"", status(204), "", false, 1},
+		"200 with an error":  {"", xmlError(200, "InternalError", ""), platen.FailureStorageUnavailable, true, 3},
+		"200 with a refusal": {"", xmlError(200, "AccessDenied", ""), platen.FailureAccessDenied, false, 1},
+		"202 is no promise":  {"", status(202), platen.FailureRequestRejected, false, 1},
 		"a web page": {"", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(w, "<html>")
@@ -204,6 +206,8 @@ func TestR6_3WhatAPresignedUploadsAnswersMean(t *testing.T) {
 		"BadDigest":             {"", xmlError(400, "BadDigest", ""), platen.FailureStorageUnavailable, true, 3},
 		"a signed checksum":     {"x-amz-checksum-crc32=AAAAAA%3D%3D", xmlError(400, "BadDigest", ""), platen.FailureRequestRejected, false, 1},
 		"cut off":               {"", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, platen.FailureConnectionFailed, true, 3},
+		"half an answer":        {"", breaking(403, false), platen.FailureConnectionFailed, true, 3},
+		"an answer that stops":  {"", breaking(403, true), platen.FailureTimeout, true, 1},
 		"no answer":             {"", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, platen.FailureTimeout, true, 1},
 		"an unknown code":       {"", xmlError(400, "Whatever", "x"), platen.FailureRequestRejected, false, 1},
 	} {

@@ -234,7 +234,10 @@ func (e *exchange) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer)) // the status counts, even if the text is cut off
+	text, err := readText(response)
+	if err != nil && (response.StatusCode >= 300 || response.Header.Get("ETag") == "") {
+		return nil, err
+	}
 	response.Body = io.NopCloser(bytes.NewReader(text))
 	e.answer = readAnswer(response, text)
 	return response, nil

@@ -234,7 +234,7 @@ func TestAWSIsAddressedByBucketAndRegion(t *testing.T) {
 	server.AddKey("AKIAPLATEN", secret, s3test.PutOnly("docs"))
 	s := storage(t, Options{})
 	// Amazon's names lead to the test's server.
-	transport := s.http.Transport.(*http.Transport)
+	transport := s.http.Transport.(*transport)
 	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, server.Addr)
