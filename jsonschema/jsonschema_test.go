@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -368,6 +369,20 @@ func TestR2_4MistakesOfASchemaAreToldWithTheirPlace(t *testing.T) {
 	}
 }
 
+// Workers see no files. This is without one: a file that could be read is not.
+func TestNoFileIsReadForAReference(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "string.json")
+	if err := os.WriteFile(file, []byte(`{"type":"string"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, schema := range []string{`{"$ref":"file://` + file + `"}`, `{"$id":"file://` + filepath.Dir(file) + `/","$ref":"string.json"}`} {
+		if s, bad := compile([]byte(schema)); bad == nil || bad.Pointer != "/$ref" {
+			t.Errorf("%s: %v, %v", schema, s, bad)
+		}
+	}
+}
+
 func TestSchemasAreChecked(t *testing.T) {
 	t.Parallel()
 	for _, schema := range []string{
@@ -501,6 +516,34 @@ func TestManyCallersGetTheirOwnAnswers(t *testing.T) {
 		})
 	}
 	callers.Wait()
+}
+
+func FuzzValidateNeverFailsOtherThanWithAnError(f *testing.F) {
+	for _, seed := range [][2]string{
+		{`{"anyOf":[{"type":"null"},{"required":["a"]}],"propertyNames":{"oneOf":[{"pattern":"x"},{"not":{}}]}}`, `{"a":[1]}`},
+		{`{"$dynamicAnchor":"a","items":{"$dynamicRef":"#a"},"unevaluatedItems":false,"if":{"const":1},"else":{"enum":[2]}}`, `[[],1.5]`},
+		{`{"$defs":{"a":{"$id":"b","$anchor":"c","format":"date"}},"additionalProperties":{"$ref":"b#c"},"contains":{}}`, `{"~":"x"}`},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, text, data string) {
+		s, bad := compile([]byte(text))
+		if bad != nil {
+			if bad.Message == "" {
+				t.Error("an error without a message")
+			}
+			return
+		}
+		found, bad := validate(s, []byte(data))
+		if len(found) > 0 && bad != nil {
+			t.Error("both violations and an error")
+		}
+		for _, v := range found {
+			if v.Keyword == "" || v.Message == "" {
+				t.Errorf("%+v", v)
+			}
+		}
+	})
 }
 
 // invoice is a schema as people write them, and 10 KB of data.
