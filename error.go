@@ -15,6 +15,7 @@ const (
 	CodeNotFound            ErrorCode = "NOT_FOUND"
 	CodeForbidden           ErrorCode = "FORBIDDEN"
 	CodeConflict            ErrorCode = "CONFLICT"
+	CodeKeyReused           ErrorCode = "IDEMPOTENCY_KEY_REUSED"
 	CodePathTemplateInvalid ErrorCode = "PATH_TEMPLATE_INVALID"
 	CodeTemplateInvalid     ErrorCode = "TEMPLATE_INVALID"
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"time"
 )
 
@@ -104,25 +105,101 @@ func (s *Submission) Environment() Environment {
 	return Live
 }
 
-// Validate says what is wrong with what a caller sent to be rendered.
+// SubmissionFilter chooses submissions; what is empty does not matter.
+type SubmissionFilter struct {
+	TemplateID, BatchID string
+	States              []DocumentState
+	Test                *bool
+	From, Until         *time.Time // of CreatedAt: from inclusive, until exclusive
+	// Metadata is an object whose names have these values in the submission's.
+	Metadata json.RawMessage
+}
+
+// Limits of a submission, beside those of its content.
+const (
+	MaxAddress      = 8192 // bytes of the address of a page
+	MaxPassword     = 127  // bytes of a PDF's password (ISO 32000-2, 7.6.4.3.3)
+	MaxMetadataKeys = 256  // names in an object of metadata: each can be looked for in lists
+)
+
+// Validate says what is wrong with what a caller sent to be rendered. The password
+// is checked where it is still in clear: see ValidatePassword.
 func (s *Submission) Validate() Errors {
 	var errs Errors
-	if s.Content != nil {
+	if s.Content != nil && s.Source != SourceURL {
 		errs = append(errs, s.Content.Validate()...)
+	} else if s.Content != nil {
+		errs = append(errs, s.Content.validateParts()...)
+	}
+	if s.Source == SourceURL {
+		errs = append(errs, validateAddress(s.URL)...)
 	}
 	if len(s.Data) > MaxData {
 		errs.Add(CodeTooLarge, fmt.Sprintf("Data has at most %d bytes; this has %d.", MaxData, len(s.Data)), "data")
 	}
-	if len(s.Metadata) > MaxMetadata {
-		errs.Add(CodeTooLarge, fmt.Sprintf("Metadata has at most %d bytes; this has %d.", MaxMetadata, len(s.Metadata)), "metadata")
+	if containsNUL(s.Data) {
+		errs.Add(CodeInvalid, "The character U+0000 is not allowed; remove it.", "data")
 	}
-	if trimmed := bytes.TrimSpace(s.Metadata); len(trimmed) > 0 && trimmed[0] != '{' {
+	errs = append(errs, ValidateMetadata(s.Metadata)...)
+	switch {
+	case s.Screenshot == nil:
+	case s.Output == OutputPDF:
+		errs.Add(CodeInvalid, "These options are for images: leave them out, or ask for PNG, JPEG or WEBP as output.", "screenshot")
+	default:
+		errs = append(errs, s.Screenshot.Validate(s.Output).At("screenshot")...)
+	}
+	return errs
+}
+
+// ValidatePassword says what is wrong with the password of a document.
+func ValidatePassword(password string, output OutputKind) Errors {
+	var errs Errors
+	switch {
+	case output != OutputPDF:
+		errs.Add(CodeInvalid, "Only a PDF can have a password: leave it out, or ask for PDF as output.", "password")
+	case password == "":
+		errs.Add(CodeRequired, "The password is empty: give one, or leave it out.", "password")
+	case len(password) > MaxPassword:
+		errs.Add(CodeTooLong, fmt.Sprintf("A PDF's password has at most %d bytes; this has %d.", MaxPassword, len(password)), "password")
+	default:
+		errs = append(errs, ValidateText(password, "password")...)
+	}
+	return errs
+}
+
+// ValidateMetadata says what is wrong with the metadata of a document or a batch.
+func ValidateMetadata(metadata json.RawMessage) Errors {
+	var errs Errors
+	if len(metadata) > MaxMetadata {
+		errs.Add(CodeTooLarge, fmt.Sprintf("Metadata has at most %d bytes; this has %d.", MaxMetadata, len(metadata)), "metadata")
+		return errs
+	}
+	if containsNUL(metadata) {
+		errs.Add(CodeInvalid, "The character U+0000 is not allowed; remove it.", "metadata")
+	}
+	if len(bytes.TrimSpace(metadata)) == 0 {
+		return errs
+	}
+	var names map[string]json.RawMessage
+	switch err := json.Unmarshal(metadata, &names); {
+	case err != nil || names == nil:
 		errs.Add(CodeInvalid, "Metadata is a JSON object, such as {\"order\": \"4711\"}.", "metadata")
+	case len(names) > MaxMetadataKeys:
+		errs.Add(CodeTooLarge, fmt.Sprintf("Metadata has at most %d names; this has %d.", MaxMetadataKeys, len(names)), "metadata")
 	}
-	for name, value := range map[string]json.RawMessage{"data": s.Data, "metadata": s.Metadata} {
-		if containsNUL(value) {
-			errs.Add(CodeInvalid, "The character U+0000 is not allowed; remove it.", name)
-		}
+	return errs
+}
+
+func validateAddress(address string) Errors {
+	var errs Errors
+	u, err := url.Parse(address)
+	switch {
+	case len(address) > MaxAddress:
+		errs.Add(CodeTooLong, fmt.Sprintf("An address has at most %d bytes; this has %d.", MaxAddress, len(address)), "url")
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		errs.Add(CodeInvalid, "The address of a page begins with http:// or https:// and names a host.", "url")
+	default:
+		errs = append(errs, ValidateText(address, "url")...)
 	}
 	return errs
 }

@@ -38,6 +38,12 @@ func (c TemplateContent) Validate() Errors {
 	if c.HTML == "" {
 		errs.Add(CodeRequired, "The HTML is empty: there is nothing to print.", "html")
 	}
+	return append(errs, c.validateParts()...)
+}
+
+// validateParts is Validate for a content whose HTML is to be had elsewhere.
+func (c TemplateContent) validateParts() Errors {
+	var errs Errors
 	for _, source := range []struct{ name, text string }{
 		{"html", c.HTML}, {"css", c.CSS}, {"headerHtml", c.HeaderHTML}, {"footerHtml", c.FooterHTML},
 	} {

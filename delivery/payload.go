@@ -15,6 +15,7 @@ import (
 func SubmissionPayload(s *platen.Submission, downloadURL string) ([]byte, error) {
 	body := submissionBody{
 		ID: s.ID, State: strings.ToLower(string(s.State)), Test: s.Test, TemplateID: orNull(s.TemplateID), TemplateVersion: orNull(s.TemplateVersionNumber),
+		BatchID: orNull(s.BatchID), Output: strings.ToLower(string(s.Output)), ExpiresAt: instantOf(s.ExpiresAt), Expired: s.ExpiredAt != nil,
 		Metadata: s.Metadata, Data: s.Data, DownloadURL: orNull(downloadURL), Failure: failureOf(s.Failure), CreatedAt: instant(s.CreatedAt),
 		ProcessedAt: instantOf(s.ProcessedAt), ProcessingTimeMS: s.ProcessingTimeMS, Revision: s.Revision, Actions: []actionBody{},
 	}
@@ -41,6 +42,8 @@ type submissionBody struct {
 	Test             bool            `json:"test"`
 	TemplateID       *string         `json:"template_id"`
 	TemplateVersion  *int            `json:"template_version"`
+	BatchID          *string         `json:"batch_id"`
+	Output           string          `json:"output"`
 	Metadata         json.RawMessage `json:"metadata"`
 	Data             json.RawMessage `json:"data"`
 	DownloadURL      *string         `json:"download_url"`
@@ -52,6 +55,8 @@ type submissionBody struct {
 	CreatedAt        string          `json:"created_at"`
 	ProcessedAt      *string         `json:"processed_at"`
 	ProcessingTimeMS *int            `json:"processing_time_ms"`
+	ExpiresAt        *string         `json:"expires_at"`
+	Expired          bool            `json:"expired"`
 	Revision         int             `json:"revision"`
 	Actions          []actionBody    `json:"actions"`
 }
@@ -102,6 +107,8 @@ type failureBody struct {
 	Column       *int            `json:"column"`
 	ProviderCode *string         `json:"provider_code"`
 	Details      json.RawMessage `json:"details"`
+	// DataErrors have keys of one word each, which are snake_case as they are.
+	DataErrors []platen.DataError `json:"data_errors"`
 }
 
 func bodyOf(a *platen.Action) actionBody {
@@ -129,7 +136,7 @@ func failureOf(f *platen.Failure) *failureBody {
 	if f == nil {
 		return nil
 	}
-	return &failureBody{strings.ToLower(string(f.Stage)), string(f.Code), f.Message, f.Retryable, instant(f.OccurredAt), f.Path, orNull(f.Line), orNull(f.Column), orNull(f.ProviderCode), f.Details}
+	return &failureBody{strings.ToLower(string(f.Stage)), string(f.Code), f.Message, f.Retryable, instant(f.OccurredAt), f.Path, orNull(f.Line), orNull(f.Column), orNull(f.ProviderCode), f.Details, f.DataErrors}
 }
 
 // instant is a time as the API shows it: RFC 3339 with milliseconds, in UTC.

@@ -59,7 +59,7 @@ func (b *bundle) process(t *testing.T, s *platen.Submission, actions int) []*pla
 			return err
 		}
 		locked.State, locked.ProcessedAt = platen.DocumentProcessed, &now
-		locked.File = &platen.DocumentFile{ContentType: "application/pdf", BlobKey: s.ID}
+		locked.File = &platen.DocumentFile{ContentType: "application/pdf", SHA256: "ab", BlobKey: s.ID}
 		return tx.FinishSubmission(t.Context(), locked, made)
 	}); err != nil {
 		t.Fatal(err)

@@ -181,11 +181,18 @@ func (h *Hub) Lag() time.Duration {
 	return time.Since(time.Unix(0, since))
 }
 
+// hand gives an event to those who follow its subject, and to those who follow the
+// batch that its subject is of.
 func (h *Hub) hand(event *platen.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.subscribers[event.SubjectID] {
 		s.put(event)
+	}
+	if submission, ok := event.Subject.(*platen.Submission); ok && submission.BatchID != "" {
+		for s := range h.subscribers[submission.BatchID] {
+			s.put(event)
+		}
 	}
 }
 
@@ -229,6 +236,21 @@ func (s *subscriber) take(ctx context.Context) (*platen.Event, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// latest waits for an event and returns the newest there is, of which the others are
+// forgotten.
+func (s *subscriber) latest(ctx context.Context) (*platen.Event, error) {
+	event, err := s.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.queue); n > 0 {
+		event, s.queue = s.queue[n-1], nil
+	}
+	return event, nil
 }
 
 func (h *Hub) subscribe(subjectID string) (s *subscriber, cancel func()) {

@@ -39,6 +39,8 @@ type ResolverRoot interface {
 	Mutation() MutationResolver
 	Query() QueryResolver
 	Submission() SubmissionResolver
+	SubmissionBatch() SubmissionBatchResolver
+	SubmissionBatchConnection() SubmissionBatchConnectionResolver
 	SubmissionConnection() SubmissionConnectionResolver
 	Subscription() SubscriptionResolver
 	Template() TemplateResolver
@@ -157,6 +159,12 @@ type ComplexityRoot struct {
 		UserErrors  func(childComplexity int) int
 	}
 
+	CreateSubmissionBatchPayload struct {
+		Batch         func(childComplexity int) int
+		SubmissionIds func(childComplexity int) int
+		UserErrors    func(childComplexity int) int
+	}
+
 	CreateSubmissionPayload struct {
 		Submission func(childComplexity int) int
 		UserErrors func(childComplexity int) int
@@ -173,21 +181,34 @@ type ComplexityRoot struct {
 		UserErrors  func(childComplexity int) int
 	}
 
+	DataError struct {
+		Keyword func(childComplexity int) int
+		Message func(childComplexity int) int
+		Pointer func(childComplexity int) int
+	}
+
 	DeleteIntegrationPayload struct {
 		DeletedID  func(childComplexity int) int
 		UserErrors func(childComplexity int) int
 	}
 
 	DocumentFile struct {
-		ByteSize    func(childComplexity int) int
-		ContentType func(childComplexity int) int
-		PageCount   func(childComplexity int) int
-		Sha256      func(childComplexity int) int
+		ByteSize          func(childComplexity int) int
+		ContentType       func(childComplexity int) int
+		PageCount         func(childComplexity int) int
+		PasswordProtected func(childComplexity int) int
+		Sha256            func(childComplexity int) int
+	}
+
+	ExpireSubmissionPayload struct {
+		Submission func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Failure struct {
 		Code         func(childComplexity int) int
 		Column       func(childComplexity int) int
+		DataErrors   func(childComplexity int) int
 		Details      func(childComplexity int) int
 		Line         func(childComplexity int) int
 		Message      func(childComplexity int) int
@@ -226,9 +247,12 @@ type ComplexityRoot struct {
 		CreateAPIToken           func(childComplexity int, input CreateAPITokenInput) int
 		CreateAWSS3Integration   func(childComplexity int, input CreateAWSS3IntegrationInput) int
 		CreateSubmission         func(childComplexity int, input CreateSubmissionInput) int
+		CreateSubmissionBatch    func(childComplexity int, input CreateSubmissionBatchInput) int
 		CreateTemplate           func(childComplexity int, input CreateTemplateInput) int
 		CreateWebhookIntegration func(childComplexity int, input CreateWebhookIntegrationInput) int
 		DeleteIntegration        func(childComplexity int, id string) int
+		ExpireSubmission         func(childComplexity int, id string) int
+		PreviewTemplate          func(childComplexity int, input PreviewTemplateInput) int
 		PublishTemplate          func(childComplexity int, id string) int
 		RestoreTemplateVersion   func(childComplexity int, id string) int
 		RetryAction              func(childComplexity int, id string, presignedUpload *PresignedUploadInput) int
@@ -296,27 +320,36 @@ type ComplexityRoot struct {
 		Value       func(childComplexity int) int
 	}
 
+	PreviewTemplatePayload struct {
+		DownloadURL func(childComplexity int) int
+		Failure     func(childComplexity int) int
+		File        func(childComplexity int) int
+		UserErrors  func(childComplexity int) int
+	}
+
 	PublishTemplatePayload struct {
 		TemplateVersion func(childComplexity int) int
 		UserErrors      func(childComplexity int) int
 	}
 
 	Query struct {
-		APITokens       func(childComplexity int, first *int, after *string) int
-		AWSRegions      func(childComplexity int) int
-		Account         func(childComplexity int) int
-		Action          func(childComplexity int, id string) int
-		Actions         func(childComplexity int, first *int, after *string, last *int, before *string, filter *ActionFilter) int
-		CurrentAPIToken func(childComplexity int) int
-		Integration     func(childComplexity int, id string) int
-		Integrations    func(childComplexity int, first *int, after *string) int
-		Node            func(childComplexity int, id string) int
-		Nodes           func(childComplexity int, ids []string) int
-		PathPreview     func(childComplexity int, input PathPreviewInput) int
-		Submission      func(childComplexity int, id string) int
-		Submissions     func(childComplexity int, first *int, after *string, last *int, before *string) int
-		Template        func(childComplexity int, id string) int
-		Templates       func(childComplexity int, first *int, after *string, last *int, before *string, filter *TemplateFilter) int
+		APITokens         func(childComplexity int, first *int, after *string) int
+		AWSRegions        func(childComplexity int) int
+		Account           func(childComplexity int) int
+		Action            func(childComplexity int, id string) int
+		Actions           func(childComplexity int, first *int, after *string, last *int, before *string, filter *ActionFilter) int
+		CurrentAPIToken   func(childComplexity int) int
+		Integration       func(childComplexity int, id string) int
+		Integrations      func(childComplexity int, first *int, after *string) int
+		Node              func(childComplexity int, id string) int
+		Nodes             func(childComplexity int, ids []string) int
+		PathPreview       func(childComplexity int, input PathPreviewInput) int
+		Submission        func(childComplexity int, id string) int
+		SubmissionBatch   func(childComplexity int, id string) int
+		SubmissionBatches func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Submissions       func(childComplexity int, first *int, after *string, last *int, before *string, filter *SubmissionFilter) int
+		Template          func(childComplexity int, id string) int
+		Templates         func(childComplexity int, first *int, after *string, last *int, before *string, filter *TemplateFilter) int
 	}
 
 	RestoreTemplateVersionPayload struct {
@@ -349,22 +382,62 @@ type ComplexityRoot struct {
 
 	Submission struct {
 		Actions          func(childComplexity int, typeArg *platen.ActionType) int
+		Batch            func(childComplexity int) int
 		CreatedAt        func(childComplexity int) int
 		Data             func(childComplexity int) int
 		DownloadURL      func(childComplexity int, expiresIn int) int
+		Expired          func(childComplexity int) int
+		ExpiresAt        func(childComplexity int) int
 		Failure          func(childComplexity int) int
 		File             func(childComplexity int) int
 		Final            func(childComplexity int) int
 		ID               func(childComplexity int) int
 		Metadata         func(childComplexity int) int
+		Output           func(childComplexity int) int
 		ProcessedAt      func(childComplexity int) int
 		ProcessingTimeMs func(childComplexity int) int
 		Revision         func(childComplexity int) int
 		SourceHTML       func(childComplexity int) int
+		SourceURL        func(childComplexity int) int
 		State            func(childComplexity int) int
 		Template         func(childComplexity int) int
 		TemplateVersion  func(childComplexity int) int
 		Test             func(childComplexity int) int
+	}
+
+	SubmissionBatch struct {
+		CompletionPercentage func(childComplexity int) int
+		CreatedAt            func(childComplexity int) int
+		FailedCount          func(childComplexity int) int
+		ID                   func(childComplexity int) int
+		Metadata             func(childComplexity int) int
+		PendingCount         func(childComplexity int) int
+		ProcessedAt          func(childComplexity int) int
+		ProcessedCount       func(childComplexity int) int
+		Revision             func(childComplexity int) int
+		State                func(childComplexity int) int
+		Submissions          func(childComplexity int, first *int, after *string, states []platen.DocumentState) int
+		Test                 func(childComplexity int) int
+		TotalCount           func(childComplexity int) int
+	}
+
+	SubmissionBatchConnection struct {
+		Edges      func(childComplexity int) int
+		Nodes      func(childComplexity int) int
+		PageInfo   func(childComplexity int) int
+		TotalCount func(childComplexity int) int
+	}
+
+	SubmissionBatchEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	SubmissionBatchEvent struct {
+		At     func(childComplexity int) int
+		Batch  func(childComplexity int) int
+		Cursor func(childComplexity int) int
+		Kind   func(childComplexity int) int
 	}
 
 	SubmissionConnection struct {
@@ -387,8 +460,9 @@ type ComplexityRoot struct {
 	}
 
 	Subscription struct {
-		ActionUpdated     func(childComplexity int, id string) int
-		SubmissionUpdated func(childComplexity int, id string) int
+		ActionUpdated          func(childComplexity int, id string) int
+		SubmissionBatchUpdated func(childComplexity int, id string) int
+		SubmissionUpdated      func(childComplexity int, id string) int
 	}
 
 	Template struct {
@@ -547,7 +621,10 @@ type MutationResolver interface {
 	UpdateTemplate(ctx context.Context, id string, input UpdateTemplateInput) (*UpdateTemplatePayload, error)
 	PublishTemplate(ctx context.Context, id string) (*PublishTemplatePayload, error)
 	RestoreTemplateVersion(ctx context.Context, id string) (*RestoreTemplateVersionPayload, error)
+	PreviewTemplate(ctx context.Context, input PreviewTemplateInput) (*PreviewTemplatePayload, error)
 	CreateSubmission(ctx context.Context, input CreateSubmissionInput) (*CreateSubmissionPayload, error)
+	CreateSubmissionBatch(ctx context.Context, input CreateSubmissionBatchInput) (*CreateSubmissionBatchPayload, error)
+	ExpireSubmission(ctx context.Context, id string) (*ExpireSubmissionPayload, error)
 	CreateAWSS3Integration(ctx context.Context, input CreateAWSS3IntegrationInput) (*CreateAWSS3IntegrationPayload, error)
 	UpdateAWSS3Integration(ctx context.Context, id string, input UpdateAWSS3IntegrationInput) (*UpdateAWSS3IntegrationPayload, error)
 	CreateWebhookIntegration(ctx context.Context, input CreateWebhookIntegrationInput) (*CreateWebhookIntegrationPayload, error)
@@ -566,7 +643,9 @@ type QueryResolver interface {
 	Template(ctx context.Context, id string) (*Template, error)
 	Templates(ctx context.Context, first *int, after *string, last *int, before *string, filter *TemplateFilter) (*TemplateConnection, error)
 	Submission(ctx context.Context, id string) (*Submission, error)
-	Submissions(ctx context.Context, first *int, after *string, last *int, before *string) (*SubmissionConnection, error)
+	Submissions(ctx context.Context, first *int, after *string, last *int, before *string, filter *SubmissionFilter) (*SubmissionConnection, error)
+	SubmissionBatch(ctx context.Context, id string) (*SubmissionBatch, error)
+	SubmissionBatches(ctx context.Context, first *int, after *string, last *int, before *string) (*SubmissionBatchConnection, error)
 	Action(ctx context.Context, id string) (*Action, error)
 	Actions(ctx context.Context, first *int, after *string, last *int, before *string, filter *ActionFilter) (*ActionConnection, error)
 	Integration(ctx context.Context, id string) (Integration, error)
@@ -578,17 +657,27 @@ type SubmissionResolver interface {
 	Template(ctx context.Context, objs []*Submission) ([]*Template, error)
 	TemplateVersion(ctx context.Context, objs []*Submission) ([]*TemplateVersion, error)
 	SourceHTML(ctx context.Context, obj *Submission) (*string, error)
+	SourceURL(ctx context.Context, obj *Submission) (*string, error)
+
+	Batch(ctx context.Context, objs []*Submission) ([]*SubmissionBatch, error)
 	Data(ctx context.Context, obj *Submission) (json.RawMessage, error)
 
 	DownloadURL(ctx context.Context, obj *Submission, expiresIn int) (*string, error)
 
 	Actions(ctx context.Context, objs []*Submission, typeArg *platen.ActionType) ([][]*Action, error)
 }
+type SubmissionBatchResolver interface {
+	Submissions(ctx context.Context, obj *SubmissionBatch, first *int, after *string, states []platen.DocumentState) (*SubmissionConnection, error)
+}
+type SubmissionBatchConnectionResolver interface {
+	TotalCount(ctx context.Context, obj *SubmissionBatchConnection) (int, error)
+}
 type SubmissionConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *SubmissionConnection) (int, error)
 }
 type SubscriptionResolver interface {
 	SubmissionUpdated(ctx context.Context, id string) (<-chan *SubmissionEvent, error)
+	SubmissionBatchUpdated(ctx context.Context, id string) (<-chan *SubmissionBatchEvent, error)
 	ActionUpdated(ctx context.Context, id string) (<-chan *ActionEvent, error)
 }
 type TemplateResolver interface {
@@ -1058,6 +1147,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.CreateAwsS3IntegrationPayload.UserErrors(childComplexity), true
 
+	case "CreateSubmissionBatchPayload.batch":
+		if e.ComplexityRoot.CreateSubmissionBatchPayload.Batch == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateSubmissionBatchPayload.Batch(childComplexity), true
+	case "CreateSubmissionBatchPayload.submissionIds":
+		if e.ComplexityRoot.CreateSubmissionBatchPayload.SubmissionIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateSubmissionBatchPayload.SubmissionIds(childComplexity), true
+	case "CreateSubmissionBatchPayload.userErrors":
+		if e.ComplexityRoot.CreateSubmissionBatchPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateSubmissionBatchPayload.UserErrors(childComplexity), true
+
 	case "CreateSubmissionPayload.submission":
 		if e.ComplexityRoot.CreateSubmissionPayload.Submission == nil {
 			break
@@ -1103,6 +1211,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.CreateWebhookIntegrationPayload.UserErrors(childComplexity), true
 
+	case "DataError.keyword":
+		if e.ComplexityRoot.DataError.Keyword == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DataError.Keyword(childComplexity), true
+	case "DataError.message":
+		if e.ComplexityRoot.DataError.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DataError.Message(childComplexity), true
+	case "DataError.pointer":
+		if e.ComplexityRoot.DataError.Pointer == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DataError.Pointer(childComplexity), true
+
 	case "DeleteIntegrationPayload.deletedId":
 		if e.ComplexityRoot.DeleteIntegrationPayload.DeletedID == nil {
 			break
@@ -1134,12 +1261,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.DocumentFile.PageCount(childComplexity), true
+	case "DocumentFile.passwordProtected":
+		if e.ComplexityRoot.DocumentFile.PasswordProtected == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DocumentFile.PasswordProtected(childComplexity), true
 	case "DocumentFile.sha256":
 		if e.ComplexityRoot.DocumentFile.Sha256 == nil {
 			break
 		}
 
 		return e.ComplexityRoot.DocumentFile.Sha256(childComplexity), true
+
+	case "ExpireSubmissionPayload.submission":
+		if e.ComplexityRoot.ExpireSubmissionPayload.Submission == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExpireSubmissionPayload.Submission(childComplexity), true
+	case "ExpireSubmissionPayload.userErrors":
+		if e.ComplexityRoot.ExpireSubmissionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExpireSubmissionPayload.UserErrors(childComplexity), true
 
 	case "Failure.code":
 		if e.ComplexityRoot.Failure.Code == nil {
@@ -1153,6 +1299,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Failure.Column(childComplexity), true
+	case "Failure.dataErrors":
+		if e.ComplexityRoot.Failure.DataErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Failure.DataErrors(childComplexity), true
 	case "Failure.details":
 		if e.ComplexityRoot.Failure.Details == nil {
 			break
@@ -1311,6 +1463,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CreateSubmission(childComplexity, args["input"].(CreateSubmissionInput)), true
+	case "Mutation.createSubmissionBatch":
+		if e.ComplexityRoot.Mutation.CreateSubmissionBatch == nil {
+			break
+		}
+
+		args, err := field_Mutation_createSubmissionBatch_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CreateSubmissionBatch(childComplexity, args["input"].(CreateSubmissionBatchInput)), true
 	case "Mutation.createTemplate":
 		if e.ComplexityRoot.Mutation.CreateTemplate == nil {
 			break
@@ -1344,6 +1507,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DeleteIntegration(childComplexity, args["id"].(string)), true
+	case "Mutation.expireSubmission":
+		if e.ComplexityRoot.Mutation.ExpireSubmission == nil {
+			break
+		}
+
+		args, err := field_Mutation_expireSubmission_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ExpireSubmission(childComplexity, args["id"].(string)), true
+	case "Mutation.previewTemplate":
+		if e.ComplexityRoot.Mutation.PreviewTemplate == nil {
+			break
+		}
+
+		args, err := field_Mutation_previewTemplate_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.PreviewTemplate(childComplexity, args["input"].(PreviewTemplateInput)), true
 	case "Mutation.publishTemplate":
 		if e.ComplexityRoot.Mutation.PublishTemplate == nil {
 			break
@@ -1678,6 +1863,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.PathVariable.Value(childComplexity), true
 
+	case "PreviewTemplatePayload.downloadUrl":
+		if e.ComplexityRoot.PreviewTemplatePayload.DownloadURL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewTemplatePayload.DownloadURL(childComplexity), true
+	case "PreviewTemplatePayload.failure":
+		if e.ComplexityRoot.PreviewTemplatePayload.Failure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewTemplatePayload.Failure(childComplexity), true
+	case "PreviewTemplatePayload.file":
+		if e.ComplexityRoot.PreviewTemplatePayload.File == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewTemplatePayload.File(childComplexity), true
+	case "PreviewTemplatePayload.userErrors":
+		if e.ComplexityRoot.PreviewTemplatePayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewTemplatePayload.UserErrors(childComplexity), true
+
 	case "PublishTemplatePayload.templateVersion":
 		if e.ComplexityRoot.PublishTemplatePayload.TemplateVersion == nil {
 			break
@@ -1809,6 +2019,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Submission(childComplexity, args["id"].(string)), true
+	case "Query.submissionBatch":
+		if e.ComplexityRoot.Query.SubmissionBatch == nil {
+			break
+		}
+
+		args, err := field_Query_submissionBatch_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.SubmissionBatch(childComplexity, args["id"].(string)), true
+	case "Query.submissionBatches":
+		if e.ComplexityRoot.Query.SubmissionBatches == nil {
+			break
+		}
+
+		args, err := field_Query_submissionBatches_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.SubmissionBatches(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
 	case "Query.submissions":
 		if e.ComplexityRoot.Query.Submissions == nil {
 			break
@@ -1819,7 +2051,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Query.Submissions(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
+		return e.ComplexityRoot.Query.Submissions(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*SubmissionFilter)), true
 	case "Query.template":
 		if e.ComplexityRoot.Query.Template == nil {
 			break
@@ -1937,6 +2169,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Submission.Actions(childComplexity, args["type"].(*platen.ActionType)), true
+	case "Submission.batch":
+		if e.ComplexityRoot.Submission.Batch == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Submission.Batch(childComplexity), true
 	case "Submission.createdAt":
 		if e.ComplexityRoot.Submission.CreatedAt == nil {
 			break
@@ -1960,6 +2198,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Submission.DownloadURL(childComplexity, args["expiresIn"].(int)), true
+	case "Submission.expired":
+		if e.ComplexityRoot.Submission.Expired == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Submission.Expired(childComplexity), true
+	case "Submission.expiresAt":
+		if e.ComplexityRoot.Submission.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Submission.ExpiresAt(childComplexity), true
 	case "Submission.failure":
 		if e.ComplexityRoot.Submission.Failure == nil {
 			break
@@ -1990,6 +2240,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Submission.Metadata(childComplexity), true
+	case "Submission.output":
+		if e.ComplexityRoot.Submission.Output == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Submission.Output(childComplexity), true
 	case "Submission.processedAt":
 		if e.ComplexityRoot.Submission.ProcessedAt == nil {
 			break
@@ -2014,6 +2270,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Submission.SourceHTML(childComplexity), true
+	case "Submission.sourceUrl":
+		if e.ComplexityRoot.Submission.SourceURL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Submission.SourceURL(childComplexity), true
 	case "Submission.state":
 		if e.ComplexityRoot.Submission.State == nil {
 			break
@@ -2038,6 +2300,153 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Submission.Test(childComplexity), true
+
+	case "SubmissionBatch.completionPercentage":
+		if e.ComplexityRoot.SubmissionBatch.CompletionPercentage == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.CompletionPercentage(childComplexity), true
+	case "SubmissionBatch.createdAt":
+		if e.ComplexityRoot.SubmissionBatch.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.CreatedAt(childComplexity), true
+	case "SubmissionBatch.failedCount":
+		if e.ComplexityRoot.SubmissionBatch.FailedCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.FailedCount(childComplexity), true
+	case "SubmissionBatch.id":
+		if e.ComplexityRoot.SubmissionBatch.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.ID(childComplexity), true
+	case "SubmissionBatch.metadata":
+		if e.ComplexityRoot.SubmissionBatch.Metadata == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.Metadata(childComplexity), true
+	case "SubmissionBatch.pendingCount":
+		if e.ComplexityRoot.SubmissionBatch.PendingCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.PendingCount(childComplexity), true
+	case "SubmissionBatch.processedAt":
+		if e.ComplexityRoot.SubmissionBatch.ProcessedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.ProcessedAt(childComplexity), true
+	case "SubmissionBatch.processedCount":
+		if e.ComplexityRoot.SubmissionBatch.ProcessedCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.ProcessedCount(childComplexity), true
+	case "SubmissionBatch.revision":
+		if e.ComplexityRoot.SubmissionBatch.Revision == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.Revision(childComplexity), true
+	case "SubmissionBatch.state":
+		if e.ComplexityRoot.SubmissionBatch.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.State(childComplexity), true
+	case "SubmissionBatch.submissions":
+		if e.ComplexityRoot.SubmissionBatch.Submissions == nil {
+			break
+		}
+
+		args, err := field_SubmissionBatch_submissions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.Submissions(childComplexity, args["first"].(*int), args["after"].(*string), args["states"].([]platen.DocumentState)), true
+	case "SubmissionBatch.test":
+		if e.ComplexityRoot.SubmissionBatch.Test == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.Test(childComplexity), true
+	case "SubmissionBatch.totalCount":
+		if e.ComplexityRoot.SubmissionBatch.TotalCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatch.TotalCount(childComplexity), true
+
+	case "SubmissionBatchConnection.edges":
+		if e.ComplexityRoot.SubmissionBatchConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchConnection.Edges(childComplexity), true
+	case "SubmissionBatchConnection.nodes":
+		if e.ComplexityRoot.SubmissionBatchConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchConnection.Nodes(childComplexity), true
+	case "SubmissionBatchConnection.pageInfo":
+		if e.ComplexityRoot.SubmissionBatchConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchConnection.PageInfo(childComplexity), true
+	case "SubmissionBatchConnection.totalCount":
+		if e.ComplexityRoot.SubmissionBatchConnection.TotalCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchConnection.TotalCount(childComplexity), true
+
+	case "SubmissionBatchEdge.cursor":
+		if e.ComplexityRoot.SubmissionBatchEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchEdge.Cursor(childComplexity), true
+	case "SubmissionBatchEdge.node":
+		if e.ComplexityRoot.SubmissionBatchEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchEdge.Node(childComplexity), true
+
+	case "SubmissionBatchEvent.at":
+		if e.ComplexityRoot.SubmissionBatchEvent.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchEvent.At(childComplexity), true
+	case "SubmissionBatchEvent.batch":
+		if e.ComplexityRoot.SubmissionBatchEvent.Batch == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchEvent.Batch(childComplexity), true
+	case "SubmissionBatchEvent.cursor":
+		if e.ComplexityRoot.SubmissionBatchEvent.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchEvent.Cursor(childComplexity), true
+	case "SubmissionBatchEvent.kind":
+		if e.ComplexityRoot.SubmissionBatchEvent.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SubmissionBatchEvent.Kind(childComplexity), true
 
 	case "SubmissionConnection.edges":
 		if e.ComplexityRoot.SubmissionConnection.Edges == nil {
@@ -2113,6 +2522,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.ActionUpdated(childComplexity, args["id"].(string)), true
+	case "Subscription.submissionBatchUpdated":
+		if e.ComplexityRoot.Subscription.SubmissionBatchUpdated == nil {
+			break
+		}
+
+		args, err := field_Subscription_submissionBatchUpdated_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.SubmissionBatchUpdated(childComplexity, args["id"].(string)), true
 	case "Subscription.submissionUpdated":
 		if e.ComplexityRoot.Subscription.SubmissionUpdated == nil {
 			break
@@ -2634,14 +3054,19 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		unmarshalInputActionFilter,
 		unmarshalInputCreateApiTokenInput,
 		unmarshalInputCreateAwsS3IntegrationInput,
+		unmarshalInputCreateSubmissionBatchInput,
 		unmarshalInputCreateSubmissionInput,
 		unmarshalInputCreateTemplateInput,
 		unmarshalInputCreateWebhookIntegrationInput,
+		unmarshalInputDateTimeRange,
 		unmarshalInputHttpHeaderInput,
 		unmarshalInputPageSettingsInput,
 		unmarshalInputPathPreviewInput,
 		unmarshalInputPresignedUploadInput,
+		unmarshalInputPreviewTemplateInput,
 		unmarshalInputS3PathTemplatesInput,
+		unmarshalInputScreenshotInput,
+		unmarshalInputSubmissionFilter,
 		unmarshalInputTemplateContentInput,
 		unmarshalInputTemplateFilter,
 		unmarshalInputUpdateAwsS3IntegrationInput,
@@ -2781,7 +3206,7 @@ scalar PathTemplate
 scalar ByteSize
 
 # ------------------------------------------------------------------ shared
-"Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ sub_ act_ int_) and 18 characters of 0-9 A-Z a-z."
+"Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ sub_ bat_ act_ int_) and 18 characters of 0-9 A-Z a-z."
 interface Node {
   "Globally unique, opaque beyond its prefix, and the same id that path templates use."
   id: ID!
@@ -2793,18 +3218,18 @@ interface Document implements Node {
   id: ID!
   "Where the document is on its way."
   state: DocumentState!
-  "True when neither the document nor any of its actions will change any more by itself."
+  "True when neither the document nor any of its actions will change any more by itself, expiry apart."
   final: Boolean!
   "Test documents carry a watermark, and integrations for live documents leave them alone."
   test: Boolean!
   "As it was sent; {} when nothing was."
   metadata: JSON!
-  "Signed URL of Platen's own copy; null until processed. Never the customer's bucket."
+  "Signed URL of Platen's own copy; null until processed and after expiry. Never the customer's bucket."
   downloadUrl(
     "Seconds for which the URL is good: 1 to 604800 (a week)."
     expiresIn: Int! = 3600
   ): URL
-  "The finished file; null until processed."
+  "The finished file; null until processed. It stays after expiry, the hash with it."
   file: DocumentFile
   "Why there is no file; null unless the state is FAILED or INVALID_DATA."
   failure: Failure
@@ -2819,6 +3244,10 @@ interface Document implements Node {
   processedAt: DateTime
   "Milliseconds of work on it, without waiting for its turn; null while PENDING."
   processingTimeMs: Int
+  "When Platen's own copy and the data are deleted; null: never. What is still to be done or delivered then gets a day for it."
+  expiresAt: DateTime
+  "True once Platen's own copy and data are deleted. Copies in customers' buckets stay."
+  expired: Boolean!
   "Grows with every change of the document's own fields. Never replace an object that you hold by a lower revision of it."
   revision: Int!
 }
@@ -2835,14 +3264,16 @@ enum DocumentState {
 }
 "A finished file, as Platen stored it."
 type DocumentFile {
-  "The media type: application/pdf."
+  "The media type, e.g. application/pdf."
   contentType: String!
   "Its size."
   byteSize: ByteSize!
-  "Pages of the PDF."
+  "Pages of the PDF; null for images."
   pageCount: Int
   "Of its bytes, in hex."
   sha256: String!
+  "True when a password opens it."
+  passwordProtected: Boolean!
 }
 "Why something failed, in a form fit for display and for programs."
 type Failure {
@@ -2862,10 +3293,21 @@ type Failure {
   line: Int
   "In characters, from 1."
   column: Int
+  "Each violation of the template's JSON Schema; empty unless the state is INVALID_DATA."
+  dataErrors: [DataError!]!
   "The storage's own code, e.g. SignatureDoesNotMatch."
   providerCode: String
   "Failed addresses, HTTP status, request id: whatever helps."
   details: JSON
+}
+"One violation of a template's JSON Schema."
+type DataError {
+  "RFC 6901 pointer into the submitted data; empty: the data as a whole."
+  pointer: String!
+  "The JSON Schema keyword that failed, e.g. required."
+  keyword: String!
+  "What is wrong, for people."
+  message: String!
 }
 "The parts of the work, in the order in which a document goes through them."
 enum FailureStage {
@@ -2904,6 +3346,13 @@ enum Environment {
   "Test documents only."
   TEST
 }
+"From inclusive, until exclusive; either may be absent."
+input DateTimeRange {
+  "The first instant."
+  from: DateTime
+  "The instant after the last."
+  until: DateTime
+}
 "Which documents an integration is for."
 enum AppliesTo {
   "Live documents only."
@@ -2940,6 +3389,8 @@ enum UserErrorCode {
   FORBIDDEN
   "The object is not in a state that allows this."
   CONFLICT
+  "The same idempotency key came with different arguments within 24 hours."
+  IDEMPOTENCY_KEY_REUSED
   "The path template does not parse or names an unknown variable; see PathTemplateError."
   PATH_TEMPLATE_INVALID
   "The Liquid of a template does not parse; see TemplateSyntaxError."
@@ -3256,32 +3707,38 @@ input TemplateFilter {
 }
 
 # ------------------------------------------------------------------ submissions
-"One rendering: of a template with data, or of HTML."
+"One rendering: of a template with data, of HTML, or of an address."
 type Submission implements Node & Document {
   "sub_..."
   id: ID!
   "Where it is on its way."
   state: DocumentState!
-  "True when neither the submission nor any of its actions will change any more by itself."
+  "True when neither the submission nor any of its actions will change any more by itself, expiry apart."
   final: Boolean!
   "Test documents carry a watermark, and integrations for live documents leave them alone."
   test: Boolean!
-  "Null for a submission of HTML."
+  "Null for a submission of HTML or of an address."
   template: Template @goField(forceResolver: true, batch: true)
-  "The version that was used; null for a submission of HTML."
+  "The version that was used. Null with a template: its draft, as it stood at createdAt."
   templateVersion: TemplateVersion @goField(forceResolver: true, batch: true)
-  "The HTML that was sent instead of a template."
+  "The HTML that was sent instead of a template; null once expired."
   sourceHtml: String @goField(forceResolver: true)
-  "As it was sent."
+  "The address that was sent instead of a template; null once expired."
+  sourceUrl: URL @goField(forceResolver: true)
+  "What it becomes."
+  output: OutputKind!
+  "The batch that it was made in; null: none."
+  batch: SubmissionBatch @goField(forceResolver: true, batch: true)
+  "As it was sent; null once expired."
   data: JSON @goField(forceResolver: true)
   "As it was sent; {} when nothing was."
   metadata: JSON!
-  "Signed URL of Platen's own copy; null until processed. Never the customer's bucket."
+  "Signed URL of Platen's own copy; null until processed and after expiry. Never the customer's bucket."
   downloadUrl(
     "Seconds for which the URL is good: 1 to 604800 (a week)."
     expiresIn: Int! = 3600
   ): URL @goField(forceResolver: true)
-  "The finished file; null until processed."
+  "The finished file; null until processed. It stays after expiry, the hash with it."
   file: DocumentFile
   "Why there is no file; null unless the state is FAILED or INVALID_DATA."
   failure: Failure
@@ -3296,8 +3753,38 @@ type Submission implements Node & Document {
   processedAt: DateTime
   "Milliseconds of work on it, without waiting for its turn; null while PENDING."
   processingTimeMs: Int
+  "When Platen's own copy and the data are deleted; null: never. What is still to be done or delivered then gets a day for it."
+  expiresAt: DateTime
+  "True once Platen's own copy and data are deleted. Copies in customers' buckets stay."
+  expired: Boolean!
   "Grows with every change of the submission's own fields."
   revision: Int!
+}
+"What a submission becomes."
+enum OutputKind {
+  "Pages, as the page settings say."
+  PDF
+  "An image without losses, transparent if so asked."
+  PNG
+  "An image of a quality from 1 to 100."
+  JPEG
+  "An image of a quality from 1 to 100, transparent if so asked."
+  WEBP
+}
+"Chooses submissions; all that is given has to hold."
+input SubmissionFilter {
+  "Of this template, its draft included."
+  templateId: ID
+  "Of this batch."
+  batchId: ID
+  "In one of these states."
+  states: [DocumentState!]
+  "True: test documents only. False: live ones only."
+  test: Boolean
+  "Accepted in this range."
+  createdAt: DateTimeRange
+  "Top-level metadata keys equal to these values, e.g. {\"customer\": \"acme\"}."
+  metadata: JSON
 }
 "A page of submissions."
 type SubmissionConnection {
@@ -3316,6 +3803,70 @@ type SubmissionEdge {
   cursor: String!
   "The submission."
   node: Submission!
+}
+
+"Submissions that were made by one call, in one transaction."
+type SubmissionBatch implements Node {
+  "bat_..."
+  id: ID!
+  "That of all its submissions together."
+  state: BatchState!
+  "All its submissions are test documents, or none is."
+  test: Boolean!
+  "Of the batch, as it was sent; {} when nothing was."
+  metadata: JSON!
+  "How many submissions it has."
+  totalCount: Int!
+  "How many are still being made."
+  pendingCount: Int!
+  "How many are PROCESSED."
+  processedCount: Int!
+  "FAILED and INVALID_DATA."
+  failedCount: Int!
+  "Of submissions that are no longer PENDING; 0 to 100."
+  completionPercentage: Float!
+  "In the order in which they were given."
+  submissions(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+    "Only those in these states."
+    states: [DocumentState!]
+  ): SubmissionConnection! @goField(forceResolver: true)
+  "When it was accepted."
+  createdAt: DateTime!
+  "When the last submission left PENDING; null before."
+  processedAt: DateTime
+  "Grows with every submission that leaves PENDING."
+  revision: Int!
+}
+"The states of a batch."
+enum BatchState {
+  "At least one submission is PENDING."
+  PENDING
+  "Every submission is PROCESSED."
+  PROCESSED
+  "None is PENDING any more, and at least one is not PROCESSED."
+  FAILED
+}
+"A page of batches."
+type SubmissionBatchConnection {
+  "The batches with their cursors."
+  edges: [SubmissionBatchEdge!]!
+  "The batches alone."
+  nodes: [SubmissionBatch!]!
+  "Where the page stands."
+  pageInfo: PageInfo!
+  "How many there are in all, up to 10,000."
+  totalCount: Int! @goField(forceResolver: true)
+}
+"A batch in a list."
+type SubmissionBatchEdge {
+  "Its position."
+  cursor: String!
+  "The batch."
+  node: SubmissionBatch!
 }
 
 # ------------------------------------------------------------------ actions
@@ -3689,7 +4240,25 @@ type Query {
     last: Int
     "Those before this cursor."
     before: String
+    "Which; absent: all."
+    filter: SubmissionFilter
   ): SubmissionConnection! @auth
+  "One batch; null where there is none."
+  submissionBatch(
+    "bat_..."
+    id: ID!
+  ): SubmissionBatch @auth
+  "The account's batches; with a test token, the test ones."
+  submissionBatches(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+    "How many from the end, 1 to 100."
+    last: Int
+    "Those before this cursor."
+    before: String
+  ): SubmissionBatchConnection! @auth
   "One action; null where there is none."
   action(
     "act_..."
@@ -3791,11 +4360,26 @@ type Mutation {
     "tpv_..."
     id: ID!
   ): RestoreTemplateVersionPayload! @auth(scope: WRITE)
+  "Renders a content that need not be saved, for editors, as a test document that lives ten minutes and has no actions."
+  previewTemplate(
+    "What to render."
+    input: PreviewTemplateInput!
+  ): PreviewTemplatePayload! @auth(scope: WRITE)
   "Accepts a document to be made. It answers at once with state PENDING, or waits if so asked."
   createSubmission(
     "What to render."
     input: CreateSubmissionInput!
   ): CreateSubmissionPayload! @auth(scope: WRITE)
+  "1 to 1000. If one is refused, none is made. Data that fails its schema is no refusal: that submission ends as INVALID_DATA."
+  createSubmissionBatch(
+    "What to render."
+    input: CreateSubmissionBatchInput!
+  ): CreateSubmissionBatchPayload! @auth(scope: WRITE)
+  "Deletes our copy and the data now. What is PENDING, the submission or its actions, ends as FAILED with the code EXPIRED. Copies in your buckets stay."
+  expireSubmission(
+    "sub_..."
+    id: ID!
+  ): ExpireSubmissionPayload! @auth(scope: WRITE)
   "Copies documents into a bucket from now on."
   createAwsS3Integration(
     "The bucket and the keys to it."
@@ -3971,6 +4555,8 @@ input CreateTemplateInput {
   publish: Boolean! = true
   "Seconds after their creation at which submissions of this template expire, unless they say otherwise: 1 to 315360000 (ten years). Absent: never."
   expireAfter: Int
+  "Repeating a call with the same key within 24 h returns the first result. At most 255 characters."
+  idempotencyKey: String
 }
 "The outcome of createTemplate."
 type CreateTemplatePayload {
@@ -4014,30 +4600,116 @@ type RestoreTemplateVersionPayload {
   userErrors: [UserError!]!
 }
 
-"Exactly one of templateId and html."
+"Exactly one of templateId, html and url."
 input CreateSubmissionInput {
-  "Renders the template's latest published version."
+  "Renders a published version of the template, or its draft."
   templateId: ID
+  "With templateId. Absent: the latest."
+  templateVersion: Int
+  "With templateId: the draft as it stands, instead of a version; makes a test document."
+  draft: Boolean! = false
   "Liquid, as in a template."
   html: String
   "With html."
   css: String
-  "With html: Liquid, as in a template."
+  "With html or url: Liquid, as in a template."
   headerHtml: String
-  "With html: Liquid, as in a template."
+  "With html or url: Liquid, as in a template."
   footerHtml: String
+  "http or https, at most 8 KiB: the page at this address, as a browser without cookies gets it."
+  url: URL
   "Overrides the template's own settings, field by field."
   page: PageSettingsInput
+  "For images."
+  screenshot: ScreenshotInput
+  "What it becomes. Headers, footers and paper are of PDFs alone."
+  output: OutputKind! = PDF
   "What the Liquid sees. Any JSON value, an object as a rule; at most 4 MiB."
   data: JSON
-  "Any JSON object: echoed back, and usable in path templates. At most 64 KiB."
+  "Any JSON object: echoed back, and usable in path templates and filters. At most 64 KiB and 256 names."
   metadata: JSON
   "Absent: by the token's environment. A test token cannot make live documents."
   test: Boolean
+  "Seconds, from now, until our copy is deleted: 1 to 315360000. Absent: as the template says; null: kept."
+  expiresIn: Int
+  "Opens the PDF; at most 127 bytes, and never stored in clear."
+  password: String
   "PUT the file to this address once it is processed."
   presignedUpload: PresignedUploadInput
   "Wait up to so many seconds (60 at most) for the document, not its uploads, before answering; it goes on after that."
   wait: Int
+  "Repeating a call with the same key within 24 h returns the first result. All fields but wait must be the same. At most 255 characters."
+  idempotencyKey: String
+}
+"How a page becomes an image."
+input ScreenshotInput {
+  "Of the window, in CSS pixels: 1 to 4096."
+  width: Int! = 1280
+  "Of the window, in CSS pixels: 1 to 4096."
+  height: Int! = 800
+  "Pixels of the image for a CSS pixel, each way: 0.1 to 4."
+  deviceScaleFactor: Float! = 1
+  "True: as high as the page. False: as high as the window."
+  fullPage: Boolean! = true
+  "1 to 100; not for PNG."
+  quality: Int
+  "Transparent; not for JPEG."
+  omitBackground: Boolean! = false
+}
+"Submissions to be made by one call."
+input CreateSubmissionBatchInput {
+  "For those that name no template, html or url."
+  templateId: ID
+  "As for createSubmission; but test, wait and idempotencyKey belong to the batch, and are INVALID here."
+  submissions: [CreateSubmissionInput!]!
+  "Of the batch; each submission has its own."
+  metadata: JSON
+  "Of all. Absent: by the token's environment."
+  test: Boolean
+  "For those that do not say."
+  expiresIn: Int
+  "Repeating a call with the same key within 24 h returns the first result."
+  idempotencyKey: String
+}
+"The outcome of createSubmissionBatch."
+type CreateSubmissionBatchPayload {
+  "The batch: PENDING."
+  batch: SubmissionBatch
+  "In the order in which they were given."
+  submissionIds: [ID!]
+  "Why nothing was made."
+  userErrors: [UserError!]!
+}
+"The outcome of expireSubmission."
+type ExpireSubmissionPayload {
+  "The expired submission."
+  submission: Submission
+  "Why nothing was changed."
+  userErrors: [UserError!]!
+}
+"A content to look at."
+input PreviewTemplateInput {
+  "The template whose id and name the Liquid sees; absent: those of a submission of HTML."
+  templateId: ID
+  "What to render."
+  content: TemplateContentInput!
+  "Absent: the content's sample data."
+  data: JSON
+  "Any JSON object."
+  metadata: JSON
+  "What it becomes."
+  output: OutputKind! = PDF
+}
+"The outcome of previewTemplate. Liquid that does not parse is a userError; a render that fails is the failure."
+type PreviewTemplatePayload {
+  "Signed URL of the test document, good for ten minutes."
+  downloadUrl: URL
+  "What was made."
+  file: DocumentFile
+  "Why nothing was made."
+  failure: Failure
+  "Why it was not tried."
+  userErrors: [UserError!]!
 }
 "An address that was signed for one PUT, as storages make them."
 input PresignedUploadInput {
@@ -4104,6 +4776,8 @@ input CreateAwsS3IntegrationInput {
   checksum: S3Checksum! = MD5
   "How keys are made."
   pathTemplates: S3PathTemplatesInput
+  "Repeating a call with the same key within 24 h returns the first result. At most 255 characters."
+  idempotencyKey: String
 }
 "The outcome of createAwsS3Integration."
 type CreateAwsS3IntegrationPayload {
@@ -4237,6 +4911,11 @@ type Subscription {
     "sub_..."
     id: ID!
   ): SubmissionEvent! @auth
+  "Counts may skip steps, their end never; completes once nothing is PENDING."
+  submissionBatchUpdated(
+    "bat_..."
+    id: ID!
+  ): SubmissionBatchEvent! @auth
   "The action as it is now, then after every change; completes once it is PROCESSED or FAILED."
   actionUpdated(
     "act_..."
@@ -4260,6 +4939,17 @@ type SubmissionEvent {
   at: DateTime!
   "The submission, with its actions, as it was then."
   submission: Submission!
+}
+"A batch at one moment."
+type SubmissionBatchEvent {
+  "Position in the account's history."
+  cursor: String!
+  "SNAPSHOT or CHANGED."
+  kind: EventKind!
+  "When it was read, or when it changed."
+  at: DateTime!
+  "The batch, with its counts as they were then or a little later."
+  batch: SubmissionBatch!
 }
 "An action at one moment."
 type ActionEvent {
@@ -4488,6 +5178,18 @@ func childFields_CreateAwsS3IntegrationPayload(ctx context.Context, ec *executio
 	return nil, fmt.Errorf("no field named %q was found under type CreateAwsS3IntegrationPayload", field.Name)
 }
 
+func childFields_CreateSubmissionBatchPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "batch":
+		return fieldContext_CreateSubmissionBatchPayload_batch(ctx, ec, field)
+	case "submissionIds":
+		return fieldContext_CreateSubmissionBatchPayload_submissionIds(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_CreateSubmissionBatchPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CreateSubmissionBatchPayload", field.Name)
+}
+
 func childFields_CreateSubmissionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "submission":
@@ -4520,6 +5222,18 @@ func childFields_CreateWebhookIntegrationPayload(ctx context.Context, ec *execut
 	return nil, fmt.Errorf("no field named %q was found under type CreateWebhookIntegrationPayload", field.Name)
 }
 
+func childFields_DataError(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "pointer":
+		return fieldContext_DataError_pointer(ctx, ec, field)
+	case "keyword":
+		return fieldContext_DataError_keyword(ctx, ec, field)
+	case "message":
+		return fieldContext_DataError_message(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DataError", field.Name)
+}
+
 func childFields_DeleteIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "deletedId":
@@ -4540,8 +5254,20 @@ func childFields_DocumentFile(ctx context.Context, ec *executionContext, field g
 		return fieldContext_DocumentFile_pageCount(ctx, ec, field)
 	case "sha256":
 		return fieldContext_DocumentFile_sha256(ctx, ec, field)
+	case "passwordProtected":
+		return fieldContext_DocumentFile_passwordProtected(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type DocumentFile", field.Name)
+}
+
+func childFields_ExpireSubmissionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "submission":
+		return fieldContext_ExpireSubmissionPayload_submission(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_ExpireSubmissionPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ExpireSubmissionPayload", field.Name)
 }
 
 func childFields_Failure(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4562,6 +5288,8 @@ func childFields_Failure(ctx context.Context, ec *executionContext, field graphq
 		return fieldContext_Failure_line(ctx, ec, field)
 	case "column":
 		return fieldContext_Failure_column(ctx, ec, field)
+	case "dataErrors":
+		return fieldContext_Failure_dataErrors(ctx, ec, field)
 	case "providerCode":
 		return fieldContext_Failure_providerCode(ctx, ec, field)
 	case "details":
@@ -4688,6 +5416,20 @@ func childFields_PathVariable(ctx context.Context, ec *executionContext, field g
 	return nil, fmt.Errorf("no field named %q was found under type PathVariable", field.Name)
 }
 
+func childFields_PreviewTemplatePayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "downloadUrl":
+		return fieldContext_PreviewTemplatePayload_downloadUrl(ctx, ec, field)
+	case "file":
+		return fieldContext_PreviewTemplatePayload_file(ctx, ec, field)
+	case "failure":
+		return fieldContext_PreviewTemplatePayload_failure(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_PreviewTemplatePayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PreviewTemplatePayload", field.Name)
+}
+
 func childFields_PublishTemplatePayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "templateVersion":
@@ -4770,6 +5512,12 @@ func childFields_Submission(ctx context.Context, ec *executionContext, field gra
 		return fieldContext_Submission_templateVersion(ctx, ec, field)
 	case "sourceHtml":
 		return fieldContext_Submission_sourceHtml(ctx, ec, field)
+	case "sourceUrl":
+		return fieldContext_Submission_sourceUrl(ctx, ec, field)
+	case "output":
+		return fieldContext_Submission_output(ctx, ec, field)
+	case "batch":
+		return fieldContext_Submission_batch(ctx, ec, field)
 	case "data":
 		return fieldContext_Submission_data(ctx, ec, field)
 	case "metadata":
@@ -4788,10 +5536,84 @@ func childFields_Submission(ctx context.Context, ec *executionContext, field gra
 		return fieldContext_Submission_processedAt(ctx, ec, field)
 	case "processingTimeMs":
 		return fieldContext_Submission_processingTimeMs(ctx, ec, field)
+	case "expiresAt":
+		return fieldContext_Submission_expiresAt(ctx, ec, field)
+	case "expired":
+		return fieldContext_Submission_expired(ctx, ec, field)
 	case "revision":
 		return fieldContext_Submission_revision(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Submission", field.Name)
+}
+
+func childFields_SubmissionBatch(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return fieldContext_SubmissionBatch_id(ctx, ec, field)
+	case "state":
+		return fieldContext_SubmissionBatch_state(ctx, ec, field)
+	case "test":
+		return fieldContext_SubmissionBatch_test(ctx, ec, field)
+	case "metadata":
+		return fieldContext_SubmissionBatch_metadata(ctx, ec, field)
+	case "totalCount":
+		return fieldContext_SubmissionBatch_totalCount(ctx, ec, field)
+	case "pendingCount":
+		return fieldContext_SubmissionBatch_pendingCount(ctx, ec, field)
+	case "processedCount":
+		return fieldContext_SubmissionBatch_processedCount(ctx, ec, field)
+	case "failedCount":
+		return fieldContext_SubmissionBatch_failedCount(ctx, ec, field)
+	case "completionPercentage":
+		return fieldContext_SubmissionBatch_completionPercentage(ctx, ec, field)
+	case "submissions":
+		return fieldContext_SubmissionBatch_submissions(ctx, ec, field)
+	case "createdAt":
+		return fieldContext_SubmissionBatch_createdAt(ctx, ec, field)
+	case "processedAt":
+		return fieldContext_SubmissionBatch_processedAt(ctx, ec, field)
+	case "revision":
+		return fieldContext_SubmissionBatch_revision(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SubmissionBatch", field.Name)
+}
+
+func childFields_SubmissionBatchConnection(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return fieldContext_SubmissionBatchConnection_edges(ctx, ec, field)
+	case "nodes":
+		return fieldContext_SubmissionBatchConnection_nodes(ctx, ec, field)
+	case "pageInfo":
+		return fieldContext_SubmissionBatchConnection_pageInfo(ctx, ec, field)
+	case "totalCount":
+		return fieldContext_SubmissionBatchConnection_totalCount(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SubmissionBatchConnection", field.Name)
+}
+
+func childFields_SubmissionBatchEdge(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return fieldContext_SubmissionBatchEdge_cursor(ctx, ec, field)
+	case "node":
+		return fieldContext_SubmissionBatchEdge_node(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SubmissionBatchEdge", field.Name)
+}
+
+func childFields_SubmissionBatchEvent(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return fieldContext_SubmissionBatchEvent_cursor(ctx, ec, field)
+	case "kind":
+		return fieldContext_SubmissionBatchEvent_kind(ctx, ec, field)
+	case "at":
+		return fieldContext_SubmissionBatchEvent_at(ctx, ec, field)
+	case "batch":
+		return fieldContext_SubmissionBatchEvent_batch(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SubmissionBatchEvent", field.Name)
 }
 
 func childFields_SubmissionConnection(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5218,6 +6040,20 @@ func field_Mutation_createAwsS3Integration_args(ctx context.Context, ec *executi
 	return args, nil
 }
 
+func field_Mutation_createSubmissionBatch_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (CreateSubmissionBatchInput, error) {
+			return unmarshalNCreateSubmissionBatchInput2platenᚋgraphᚐCreateSubmissionBatchInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func field_Mutation_createSubmission_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5271,6 +6107,34 @@ func field_Mutation_deleteIntegration_args(ctx context.Context, ec *executionCon
 		return nil, err
 	}
 	args["id"] = arg0
+	return args, nil
+}
+
+func field_Mutation_expireSubmission_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Mutation_previewTemplate_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (PreviewTemplateInput, error) {
+			return unmarshalNPreviewTemplateInput2platenᚋgraphᚐPreviewTemplateInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
 	return args, nil
 }
 
@@ -5614,6 +6478,58 @@ func field_Query_pathPreview_args(ctx context.Context, ec *executionContext, raw
 	return args, nil
 }
 
+func field_Query_submissionBatch_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Query_submissionBatches_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "last",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["last"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg3
+	return args, nil
+}
+
 func field_Query_submission_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5663,6 +6579,14 @@ func field_Query_submissions_args(ctx context.Context, ec *executionContext, raw
 		return nil, err
 	}
 	args["before"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*SubmissionFilter, error) {
+			return unmarshalOSubmissionFilter2ᚖplatenᚋgraphᚐSubmissionFilter(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg4
 	return args, nil
 }
 
@@ -5726,6 +6650,36 @@ func field_Query_templates_args(ctx context.Context, ec *executionContext, rawAr
 	return args, nil
 }
 
+func field_SubmissionBatch_submissions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "states",
+		func(ctx context.Context, v any) ([]platen.DocumentState, error) {
+			return unmarshalODocumentState2ᚕplatenᚐDocumentStateᚄ(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["states"] = arg2
+	return args, nil
+}
+
 func field_Submission_actions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5755,6 +6709,20 @@ func field_Submission_downloadUrl_args(ctx context.Context, ec *executionContext
 }
 
 func field_Subscription_actionUpdated_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Subscription_submissionBatchUpdated_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
@@ -7729,6 +8697,93 @@ func fieldContext_CreateAwsS3IntegrationPayload_userErrors(_ context.Context, ec
 	return fc, nil
 }
 
+func _CreateSubmissionBatchPayload_batch(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateSubmissionBatchPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateSubmissionBatchPayload_batch(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Batch, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
+			return marshalOSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CreateSubmissionBatchPayload_batch(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateSubmissionBatchPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatch(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CreateSubmissionBatchPayload_submissionIds(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateSubmissionBatchPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateSubmissionBatchPayload_submissionIds(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SubmissionIds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return marshalOID2ᚕstringᚄ(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CreateSubmissionBatchPayload_submissionIds(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CreateSubmissionBatchPayload", field, false, false, errors.New("field of type ID does not have child fields"))
+}
+
+func _CreateSubmissionBatchPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateSubmissionBatchPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateSubmissionBatchPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CreateSubmissionBatchPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateSubmissionBatchPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
 func _CreateSubmissionPayload_submission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateSubmissionPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7944,6 +8999,75 @@ func fieldContext_CreateWebhookIntegrationPayload_userErrors(_ context.Context, 
 	return fc, nil
 }
 
+func _DataError_pointer(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DataError) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DataError_pointer(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Pointer, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DataError_pointer(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DataError", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _DataError_keyword(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DataError) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DataError_keyword(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Keyword, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DataError_keyword(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DataError", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _DataError_message(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DataError) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DataError_message(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Message, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DataError_message(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DataError", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
 func _DeleteIntegrationPayload_deletedId(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DeleteIntegrationPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -8089,6 +9213,93 @@ func _DocumentFile_sha256(ctx context.Context, ec *executionContext, field graph
 }
 func fieldContext_DocumentFile_sha256(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("DocumentFile", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _DocumentFile_passwordProtected(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DocumentFile) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DocumentFile_passwordProtected(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PasswordProtected, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DocumentFile_passwordProtected(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DocumentFile", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _ExpireSubmissionPayload_submission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ExpireSubmissionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ExpireSubmissionPayload_submission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Submission, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Submission) graphql.Marshaler {
+			return marshalOSubmission2ᚖplatenᚋgraphᚐSubmission(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_ExpireSubmissionPayload_submission(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ExpireSubmissionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Submission(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _ExpireSubmissionPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ExpireSubmissionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ExpireSubmissionPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ExpireSubmissionPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ExpireSubmissionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
 }
 
 func _Failure_stage(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Failure) (ret graphql.Marshaler) {
@@ -8273,6 +9484,38 @@ func _Failure_column(ctx context.Context, ec *executionContext, field graphql.Co
 }
 func fieldContext_Failure_column(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Failure", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _Failure_dataErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Failure) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Failure_dataErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DataErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*DataError) graphql.Marshaler {
+			return marshalNDataError2ᚕᚖplatenᚋgraphᚐDataErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Failure_dataErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Failure",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_DataError(ctx, ec, field)
+		},
+	}
+	return fc, nil
 }
 
 func _Failure_providerCode(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Failure) (ret graphql.Marshaler) {
@@ -9014,6 +10257,68 @@ func fieldContext_Mutation_restoreTemplateVersion(ctx context.Context, ec *execu
 	return fc, nil
 }
 
+func _Mutation_previewTemplate(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_previewTemplate(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().PreviewTemplate(ctx, fc.Args["input"].(PreviewTemplateInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *PreviewTemplatePayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *PreviewTemplatePayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *PreviewTemplatePayload) graphql.Marshaler {
+			return marshalNPreviewTemplatePayload2ᚖplatenᚋgraphᚐPreviewTemplatePayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_previewTemplate(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PreviewTemplatePayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_previewTemplate_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func _Mutation_createSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9070,6 +10375,130 @@ func fieldContext_Mutation_createSubmission(ctx context.Context, ec *executionCo
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = field_Mutation_createSubmission_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_createSubmissionBatch(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_createSubmissionBatch(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().CreateSubmissionBatch(ctx, fc.Args["input"].(CreateSubmissionBatchInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *CreateSubmissionBatchPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *CreateSubmissionBatchPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *CreateSubmissionBatchPayload) graphql.Marshaler {
+			return marshalNCreateSubmissionBatchPayload2ᚖplatenᚋgraphᚐCreateSubmissionBatchPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_createSubmissionBatch(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CreateSubmissionBatchPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_createSubmissionBatch_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_expireSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_expireSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ExpireSubmission(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *ExpireSubmissionPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *ExpireSubmissionPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *ExpireSubmissionPayload) graphql.Marshaler {
+			return marshalNExpireSubmissionPayload2ᚖplatenᚋgraphᚐExpireSubmissionPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_expireSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_ExpireSubmissionPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_expireSubmission_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -10473,6 +11902,125 @@ func fieldContext_PathVariable_value(_ context.Context, ec *executionContext, fi
 	return graphql.NewScalarFieldContext("PathVariable", field, false, false, errors.New("field of type String does not have child fields"))
 }
 
+func _PreviewTemplatePayload_downloadUrl(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PreviewTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PreviewTemplatePayload_downloadUrl(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DownloadURL, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOURL2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PreviewTemplatePayload_downloadUrl(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewTemplatePayload", field, false, false, errors.New("field of type URL does not have child fields"))
+}
+
+func _PreviewTemplatePayload_file(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PreviewTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PreviewTemplatePayload_file(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.File, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *DocumentFile) graphql.Marshaler {
+			return marshalODocumentFile2ᚖplatenᚋgraphᚐDocumentFile(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PreviewTemplatePayload_file(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_DocumentFile(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _PreviewTemplatePayload_failure(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PreviewTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PreviewTemplatePayload_failure(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Failure, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Failure) graphql.Marshaler {
+			return marshalOFailure2ᚖplatenᚋgraphᚐFailure(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_PreviewTemplatePayload_failure(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Failure(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _PreviewTemplatePayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PreviewTemplatePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PreviewTemplatePayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PreviewTemplatePayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
 func _PublishTemplatePayload_templateVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PublishTemplatePayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11019,7 +12567,7 @@ func _Query_submissions(ctx context.Context, ec *executionContext, field graphql
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().Submissions(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["last"].(*int), fc.Args["before"].(*string))
+			return ec.Resolvers.Query().Submissions(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["last"].(*int), fc.Args["before"].(*string), fc.Args["filter"].(*SubmissionFilter))
 		},
 		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
 			directive0 := next
@@ -11065,6 +12613,130 @@ func fieldContext_Query_submissions(ctx context.Context, ec *executionContext, f
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = field_Query_submissions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Query_submissionBatch(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Query_submissionBatch(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().SubmissionBatch(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *SubmissionBatch
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *SubmissionBatch
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
+			return marshalOSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Query_submissionBatch(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatch(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Query_submissionBatch_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Query_submissionBatches(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Query_submissionBatches(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().SubmissionBatches(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["last"].(*int), fc.Args["before"].(*string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *SubmissionBatchConnection
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *SubmissionBatchConnection
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatchConnection) graphql.Marshaler {
+			return marshalNSubmissionBatchConnection2ᚖplatenᚋgraphᚐSubmissionBatchConnection(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Query_submissionBatches(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatchConnection(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Query_submissionBatches_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -12094,6 +13766,107 @@ func fieldContext_Submission_sourceHtml(_ context.Context, ec *executionContext,
 	return graphql.NewScalarFieldContext("Submission", field, true, true, errors.New("field of type String does not have child fields"))
 }
 
+func _Submission_sourceUrl(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Submission_sourceUrl(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Submission().SourceURL(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOURL2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Submission_sourceUrl(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Submission", field, true, true, errors.New("field of type URL does not have child fields"))
+}
+
+func _Submission_output(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Submission_output(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Output, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.OutputKind) graphql.Marshaler {
+			return marshalNOutputKind2platenᚐOutputKind(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Submission_output(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Submission", field, false, false, errors.New("field of type OutputKind does not have child fields"))
+}
+
+func _Submission_batch(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Submission_batch(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_Submission_batch(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
+			return marshalOSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Submission_batch(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Submission",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatch(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+func (ec *executionContext) resolveBatch_Submission_batch(ctx context.Context, field graphql.CollectedField, obj *Submission) (any, error) {
+	resolver := ec.Resolvers.Submission()
+	if batch, ok := graphql.BatchParentsFor[*Submission](ctx, "Submission"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Batch(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[*SubmissionBatch](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"Submission.batch",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Batch(ctx, []*Submission{obj})
+	return graphql.ResolveBatchSingleResult[*SubmissionBatch](
+		ctx,
+		results,
+		err,
+		"Submission.batch",
+	)
+}
+
 func _Submission_data(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -12384,6 +14157,52 @@ func fieldContext_Submission_processingTimeMs(_ context.Context, ec *executionCo
 	return graphql.NewScalarFieldContext("Submission", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
+func _Submission_expiresAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Submission_expiresAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpiresAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return marshalODateTime2ᚖtimeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Submission_expiresAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Submission", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _Submission_expired(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Submission_expired(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Expired, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Submission_expired(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Submission", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
 func _Submission_revision(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -12405,6 +14224,601 @@ func _Submission_revision(ctx context.Context, ec *executionContext, field graph
 }
 func fieldContext_Submission_revision(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Submission", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _SubmissionBatch_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_id(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNID2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_id(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type ID does not have child fields"))
+}
+
+func _SubmissionBatch_state(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_state(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.State, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.BatchState) graphql.Marshaler {
+			return marshalNBatchState2platenᚐBatchState(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_state(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type BatchState does not have child fields"))
+}
+
+func _SubmissionBatch_test(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_test(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Test, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_test(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _SubmissionBatch_metadata(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_metadata(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Metadata, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return marshalNJSON2encodingᚋjsonᚐRawMessage(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_metadata(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type JSON does not have child fields"))
+}
+
+func _SubmissionBatch_totalCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_totalCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TotalCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_totalCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _SubmissionBatch_pendingCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_pendingCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PendingCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_pendingCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _SubmissionBatch_processedCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_processedCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ProcessedCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_processedCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _SubmissionBatch_failedCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_failedCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FailedCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_failedCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _SubmissionBatch_completionPercentage(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_completionPercentage(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CompletionPercentage, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return marshalNFloat2float64(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_completionPercentage(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type Float does not have child fields"))
+}
+
+func _SubmissionBatch_submissions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_submissions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.SubmissionBatch().Submissions(ctx, obj, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["states"].([]platen.DocumentState))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionConnection) graphql.Marshaler {
+			return marshalNSubmissionConnection2ᚖplatenᚋgraphᚐSubmissionConnection(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_submissions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SubmissionBatch",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionConnection(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_SubmissionBatch_submissions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _SubmissionBatch_createdAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_createdAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CreatedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_createdAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _SubmissionBatch_processedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_processedAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ProcessedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return marshalODateTime2ᚖtimeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_SubmissionBatch_processedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _SubmissionBatch_revision(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatch) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatch_revision(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Revision, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatch_revision(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatch", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _SubmissionBatchConnection_edges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchConnection_edges(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*SubmissionBatchEdge) graphql.Marshaler {
+			return marshalNSubmissionBatchEdge2ᚕᚖplatenᚋgraphᚐSubmissionBatchEdgeᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchConnection_edges(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SubmissionBatchConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatchEdge(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _SubmissionBatchConnection_nodes(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchConnection_nodes(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*SubmissionBatch) graphql.Marshaler {
+			return marshalNSubmissionBatch2ᚕᚖplatenᚋgraphᚐSubmissionBatchᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchConnection_nodes(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SubmissionBatchConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatch(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _SubmissionBatchConnection_pageInfo(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchConnection_pageInfo(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *PageInfo) graphql.Marshaler {
+			return marshalNPageInfo2ᚖplatenᚋgraphᚐPageInfo(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchConnection_pageInfo(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SubmissionBatchConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PageInfo(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _SubmissionBatchConnection_totalCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchConnection_totalCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.SubmissionBatchConnection().TotalCount(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchConnection_totalCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatchConnection", field, true, true, errors.New("field of type Int does not have child fields"))
+}
+
+func _SubmissionBatchEdge_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchEdge_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchEdge_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatchEdge", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _SubmissionBatchEdge_node(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchEdge_node(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
+			return marshalNSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchEdge_node(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SubmissionBatchEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatch(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _SubmissionBatchEvent_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchEvent_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchEvent_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatchEvent", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _SubmissionBatchEvent_kind(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchEvent_kind(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v EventKind) graphql.Marshaler {
+			return marshalNEventKind2platenᚋgraphᚐEventKind(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchEvent_kind(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatchEvent", field, false, false, errors.New("field of type EventKind does not have child fields"))
+}
+
+func _SubmissionBatchEvent_at(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchEvent_at(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchEvent_at(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SubmissionBatchEvent", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _SubmissionBatchEvent_batch(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionBatchEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SubmissionBatchEvent_batch(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Batch, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
+			return marshalNSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SubmissionBatchEvent_batch(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SubmissionBatchEvent",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatch(ctx, ec, field)
+		},
+	}
+	return fc, nil
 }
 
 func _SubmissionConnection_edges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SubmissionConnection) (ret graphql.Marshaler) {
@@ -12738,6 +15152,68 @@ func fieldContext_Subscription_submissionUpdated(ctx context.Context, ec *execut
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = field_Subscription_submissionUpdated_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Subscription_submissionBatchUpdated(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Subscription_submissionBatchUpdated(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().SubmissionBatchUpdated(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *SubmissionBatchEvent
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *SubmissionBatchEvent
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatchEvent) graphql.Marshaler {
+			return marshalNSubmissionBatchEvent2ᚖplatenᚋgraphᚐSubmissionBatchEvent(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Subscription_submissionBatchUpdated(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SubmissionBatchEvent(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Subscription_submissionBatchUpdated_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -16225,7 +18701,7 @@ func unmarshalInputCreateAwsS3IntegrationInput(ctx context.Context, ec *executio
 		asMap["checksum"] = "MD5"
 	}
 
-	fieldsInOrder := [...]string{"name", "enabled", "appliesTo", "accessKeyId", "secretAccessKey", "region", "bucket", "endpoint", "forcePathStyle", "storageClass", "serverSideEncryption", "kmsKeyId", "checksum", "pathTemplates"}
+	fieldsInOrder := [...]string{"name", "enabled", "appliesTo", "accessKeyId", "secretAccessKey", "region", "bucket", "endpoint", "forcePathStyle", "storageClass", "serverSideEncryption", "kmsKeyId", "checksum", "pathTemplates", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -16330,6 +18806,78 @@ func unmarshalInputCreateAwsS3IntegrationInput(ctx context.Context, ec *executio
 				return it, err
 			}
 			it.PathTemplates = graphql.OmittableOf(data)
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputCreateSubmissionBatchInput(ctx context.Context, ec *executionContext, obj any) (CreateSubmissionBatchInput, error) {
+	var it CreateSubmissionBatchInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"templateId", "submissions", "metadata", "test", "expiresIn", "idempotencyKey"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "templateId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateID = graphql.OmittableOf(data)
+		case "submissions":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("submissions"))
+			data, err := unmarshalNCreateSubmissionInput2ᚕᚖplatenᚋgraphᚐCreateSubmissionInputᚄ(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Submissions = data
+		case "metadata":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("metadata"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Metadata = graphql.OmittableOf(data)
+		case "test":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("test"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Test = graphql.OmittableOf(data)
+		case "expiresIn":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expiresIn"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpiresIn = graphql.OmittableOf(data)
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -16346,7 +18894,14 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"templateId", "html", "css", "headerHtml", "footerHtml", "page", "data", "metadata", "test", "presignedUpload", "wait"}
+	if _, present := asMap["draft"]; !present {
+		asMap["draft"] = false
+	}
+	if _, present := asMap["output"]; !present {
+		asMap["output"] = "PDF"
+	}
+
+	fieldsInOrder := [...]string{"templateId", "templateVersion", "draft", "html", "css", "headerHtml", "footerHtml", "url", "page", "screenshot", "output", "data", "metadata", "test", "expiresIn", "password", "presignedUpload", "wait", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -16360,6 +18915,20 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 				return it, err
 			}
 			it.TemplateID = graphql.OmittableOf(data)
+		case "templateVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateVersion"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateVersion = graphql.OmittableOf(data)
+		case "draft":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("draft"))
+			data, err := unmarshalNBoolean2bool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Draft = data
 		case "html":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("html"))
 			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
@@ -16388,6 +18957,13 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 				return it, err
 			}
 			it.FooterHTML = graphql.OmittableOf(data)
+		case "url":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("url"))
+			data, err := unmarshalOURL2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.URL = graphql.OmittableOf(data)
 		case "page":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("page"))
 			data, err := unmarshalOPageSettingsInput2ᚖplatenᚋgraphᚐPageSettingsInput(ctx, ec, v)
@@ -16395,6 +18971,20 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 				return it, err
 			}
 			it.Page = graphql.OmittableOf(data)
+		case "screenshot":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("screenshot"))
+			data, err := unmarshalOScreenshotInput2ᚖplatenᚋgraphᚐScreenshotInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Screenshot = graphql.OmittableOf(data)
+		case "output":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("output"))
+			data, err := unmarshalNOutputKind2platenᚐOutputKind(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Output = data
 		case "data":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("data"))
 			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
@@ -16416,6 +19006,20 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 				return it, err
 			}
 			it.Test = graphql.OmittableOf(data)
+		case "expiresIn":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expiresIn"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpiresIn = graphql.OmittableOf(data)
+		case "password":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("password"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Password = graphql.OmittableOf(data)
 		case "presignedUpload":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("presignedUpload"))
 			data, err := unmarshalOPresignedUploadInput2ᚖplatenᚋgraphᚐPresignedUploadInput(ctx, ec, v)
@@ -16430,6 +19034,13 @@ func unmarshalInputCreateSubmissionInput(ctx context.Context, ec *executionConte
 				return it, err
 			}
 			it.Wait = graphql.OmittableOf(data)
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -16450,7 +19061,7 @@ func unmarshalInputCreateTemplateInput(ctx context.Context, ec *executionContext
 		asMap["publish"] = true
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "content", "publish", "expireAfter"}
+	fieldsInOrder := [...]string{"name", "description", "content", "publish", "expireAfter", "idempotencyKey"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -16492,6 +19103,13 @@ func unmarshalInputCreateTemplateInput(ctx context.Context, ec *executionContext
 				return it, err
 			}
 			it.ExpireAfter = graphql.OmittableOf(data)
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -16567,6 +19185,43 @@ func unmarshalInputCreateWebhookIntegrationInput(ctx context.Context, ec *execut
 				return it, err
 			}
 			it.SendWhen = data
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputDateTimeRange(ctx context.Context, ec *executionContext, obj any) (DateTimeRange, error) {
+	var it DateTimeRange
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"from", "until"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "from":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("from"))
+			data, err := unmarshalODateTime2ᚖtimeᚐTime(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.From = graphql.OmittableOf(data)
+		case "until":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("until"))
+			data, err := unmarshalODateTime2ᚖtimeᚐTime(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Until = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -16846,6 +19501,68 @@ func unmarshalInputPresignedUploadInput(ctx context.Context, ec *executionContex
 	return it, nil
 }
 
+func unmarshalInputPreviewTemplateInput(ctx context.Context, ec *executionContext, obj any) (PreviewTemplateInput, error) {
+	var it PreviewTemplateInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["output"]; !present {
+		asMap["output"] = "PDF"
+	}
+
+	fieldsInOrder := [...]string{"templateId", "content", "data", "metadata", "output"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "templateId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateID = graphql.OmittableOf(data)
+		case "content":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("content"))
+			data, err := unmarshalNTemplateContentInput2ᚖplatenᚋgraphᚐTemplateContentInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Content = data
+		case "data":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("data"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Data = graphql.OmittableOf(data)
+		case "metadata":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("metadata"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Metadata = graphql.OmittableOf(data)
+		case "output":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("output"))
+			data, err := unmarshalNOutputKind2platenᚐOutputKind(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Output = data
+		}
+	}
+	return it, nil
+}
+
 func unmarshalInputS3PathTemplatesInput(ctx context.Context, ec *executionContext, obj any) (S3PathTemplatesInput, error) {
 	var it S3PathTemplatesInput
 	if obj == nil {
@@ -16899,6 +19616,152 @@ func unmarshalInputS3PathTemplatesInput(ctx context.Context, ec *executionContex
 				return it, err
 			}
 			it.TemplateVersion = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputScreenshotInput(ctx context.Context, ec *executionContext, obj any) (ScreenshotInput, error) {
+	var it ScreenshotInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["width"]; !present {
+		asMap["width"] = 1280
+	}
+	if _, present := asMap["height"]; !present {
+		asMap["height"] = 800
+	}
+	if _, present := asMap["deviceScaleFactor"]; !present {
+		asMap["deviceScaleFactor"] = 1
+	}
+	if _, present := asMap["fullPage"]; !present {
+		asMap["fullPage"] = true
+	}
+	if _, present := asMap["omitBackground"]; !present {
+		asMap["omitBackground"] = false
+	}
+
+	fieldsInOrder := [...]string{"width", "height", "deviceScaleFactor", "fullPage", "quality", "omitBackground"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "width":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("width"))
+			data, err := unmarshalNInt2int(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Width = data
+		case "height":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("height"))
+			data, err := unmarshalNInt2int(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Height = data
+		case "deviceScaleFactor":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("deviceScaleFactor"))
+			data, err := unmarshalNFloat2float64(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.DeviceScaleFactor = data
+		case "fullPage":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("fullPage"))
+			data, err := unmarshalNBoolean2bool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.FullPage = data
+		case "quality":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("quality"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Quality = graphql.OmittableOf(data)
+		case "omitBackground":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("omitBackground"))
+			data, err := unmarshalNBoolean2bool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.OmitBackground = data
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputSubmissionFilter(ctx context.Context, ec *executionContext, obj any) (SubmissionFilter, error) {
+	var it SubmissionFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"templateId", "batchId", "states", "test", "createdAt", "metadata"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "templateId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateID = graphql.OmittableOf(data)
+		case "batchId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("batchId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.BatchID = graphql.OmittableOf(data)
+		case "states":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("states"))
+			data, err := unmarshalODocumentState2ᚕplatenᚐDocumentStateᚄ(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.States = graphql.OmittableOf(data)
+		case "test":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("test"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Test = graphql.OmittableOf(data)
+		case "createdAt":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("createdAt"))
+			data, err := unmarshalODateTimeRange2ᚖplatenᚋgraphᚐDateTimeRange(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.CreatedAt = graphql.OmittableOf(data)
+		case "metadata":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("metadata"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Metadata = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -17521,6 +20384,13 @@ func _Node(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj 
 			return graphql.Null
 		}
 		return _Template(ctx, ec, sel, obj)
+	case SubmissionBatch:
+		return _SubmissionBatch(ctx, ec, sel, &obj)
+	case *SubmissionBatch:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _SubmissionBatch(ctx, ec, sel, obj)
 	case Integration:
 		if obj == nil {
 			return graphql.Null
@@ -18573,6 +21443,54 @@ func _CreateAwsS3IntegrationPayload(ctx context.Context, ec *executionContext, s
 	return out
 }
 
+var createSubmissionBatchPayloadImplementors = []string{"CreateSubmissionBatchPayload"}
+
+func _CreateSubmissionBatchPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CreateSubmissionBatchPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, createSubmissionBatchPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CreateSubmissionBatchPayload")
+		case "batch":
+			out.Values[i] = _CreateSubmissionBatchPayload_batch(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "submissionIds":
+			out.Values[i] = _CreateSubmissionBatchPayload_submissionIds(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _CreateSubmissionBatchPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var createSubmissionPayloadImplementors = []string{"CreateSubmissionPayload"}
 
 func _CreateSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CreateSubmissionPayload) graphql.Marshaler {
@@ -18707,6 +21625,54 @@ func _CreateWebhookIntegrationPayload(ctx context.Context, ec *executionContext,
 	return out
 }
 
+var dataErrorImplementors = []string{"DataError"}
+
+func _DataError(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *DataError) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, dataErrorImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("DataError")
+		case "pointer":
+			out.Values[i] = _DataError_pointer(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "keyword":
+			out.Values[i] = _DataError_keyword(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "message":
+			out.Values[i] = _DataError_message(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var deleteIntegrationPayloadImplementors = []string{"DeleteIntegrationPayload"}
 
 func _DeleteIntegrationPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *DeleteIntegrationPayload) graphql.Marshaler {
@@ -18782,6 +21748,54 @@ func _DocumentFile(ctx context.Context, ec *executionContext, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "passwordProtected":
+			out.Values[i] = _DocumentFile_passwordProtected(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var expireSubmissionPayloadImplementors = []string{"ExpireSubmissionPayload"}
+
+func _ExpireSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *ExpireSubmissionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, expireSubmissionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ExpireSubmissionPayload")
+		case "submission":
+			out.Values[i] = _ExpireSubmissionPayload_submission(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _ExpireSubmissionPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -18853,6 +21867,11 @@ func _Failure(ctx context.Context, ec *executionContext, sel ast.SelectionSet, o
 		case "column":
 			out.Values[i] = _Failure_column(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "dataErrors":
+			out.Values[i] = _Failure_dataErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		case "providerCode":
@@ -19173,9 +22192,30 @@ func _Mutation(ctx context.Context, ec *executionContext, sel ast.SelectionSet) 
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "previewTemplate":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_previewTemplate(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "createSubmission":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return _Mutation_createSubmission(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "createSubmissionBatch":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_createSubmissionBatch(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "expireSubmission":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_expireSubmission(ctx, ec, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -19645,6 +22685,59 @@ func _PathVariable(ctx context.Context, ec *executionContext, sel ast.SelectionS
 	return out
 }
 
+var previewTemplatePayloadImplementors = []string{"PreviewTemplatePayload"}
+
+func _PreviewTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *PreviewTemplatePayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, previewTemplatePayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PreviewTemplatePayload")
+		case "downloadUrl":
+			out.Values[i] = _PreviewTemplatePayload_downloadUrl(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "file":
+			out.Values[i] = _PreviewTemplatePayload_file(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "failure":
+			out.Values[i] = _PreviewTemplatePayload_failure(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _PreviewTemplatePayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var publishTemplatePayloadImplementors = []string{"PublishTemplatePayload"}
 
 func _PublishTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *PublishTemplatePayload) graphql.Marshaler {
@@ -19894,6 +22987,50 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 					}
 				}()
 				res = _Query_submissions(ctx, ec, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "submissionBatch":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Query_submissionBatch(ctx, ec, field)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "submissionBatches":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Query_submissionBatches(ctx, ec, field)
 				if res == graphql.Null {
 					atomic.AddUint32(&fs.Invalids, 1)
 				}
@@ -20449,6 +23586,87 @@ func _Submission(ctx context.Context, ec *executionContext, sel ast.SelectionSet
 			}
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "sourceUrl":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Submission_sourceUrl(ctx, ec, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "output":
+			out.Values[i] = _Submission_output(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "batch":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Submission_batch(ctx, ec, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "data":
 			field := field
 
@@ -20593,10 +23811,333 @@ func _Submission(ctx context.Context, ec *executionContext, sel ast.SelectionSet
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "expiresAt":
+			out.Values[i] = _Submission_expiresAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "expired":
+			out.Values[i] = _Submission_expired(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "revision":
 			out.Values[i] = _Submission_revision(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var submissionBatchImplementors = []string{"SubmissionBatch", "Node"}
+
+func _SubmissionBatch(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *SubmissionBatch) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, submissionBatchImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SubmissionBatch")
+		case "id":
+			out.Values[i] = _SubmissionBatch_id(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "state":
+			out.Values[i] = _SubmissionBatch_state(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "test":
+			out.Values[i] = _SubmissionBatch_test(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "metadata":
+			out.Values[i] = _SubmissionBatch_metadata(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "totalCount":
+			out.Values[i] = _SubmissionBatch_totalCount(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "pendingCount":
+			out.Values[i] = _SubmissionBatch_pendingCount(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "processedCount":
+			out.Values[i] = _SubmissionBatch_processedCount(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "failedCount":
+			out.Values[i] = _SubmissionBatch_failedCount(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "completionPercentage":
+			out.Values[i] = _SubmissionBatch_completionPercentage(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "submissions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _SubmissionBatch_submissions(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "createdAt":
+			out.Values[i] = _SubmissionBatch_createdAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "processedAt":
+			out.Values[i] = _SubmissionBatch_processedAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "revision":
+			out.Values[i] = _SubmissionBatch_revision(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var submissionBatchConnectionImplementors = []string{"SubmissionBatchConnection"}
+
+func _SubmissionBatchConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *SubmissionBatchConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, submissionBatchConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SubmissionBatchConnection")
+		case "edges":
+			out.Values[i] = _SubmissionBatchConnection_edges(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "nodes":
+			out.Values[i] = _SubmissionBatchConnection_nodes(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "pageInfo":
+			out.Values[i] = _SubmissionBatchConnection_pageInfo(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "totalCount":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _SubmissionBatchConnection_totalCount(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var submissionBatchEdgeImplementors = []string{"SubmissionBatchEdge"}
+
+func _SubmissionBatchEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *SubmissionBatchEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, submissionBatchEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SubmissionBatchEdge")
+		case "cursor":
+			out.Values[i] = _SubmissionBatchEdge_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = _SubmissionBatchEdge_node(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var submissionBatchEventImplementors = []string{"SubmissionBatchEvent"}
+
+func _SubmissionBatchEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *SubmissionBatchEvent) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, submissionBatchEventImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SubmissionBatchEvent")
+		case "cursor":
+			out.Values[i] = _SubmissionBatchEvent_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "kind":
+			out.Values[i] = _SubmissionBatchEvent_kind(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = _SubmissionBatchEvent_at(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "batch":
+			out.Values[i] = _SubmissionBatchEvent_batch(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -20816,6 +24357,8 @@ func _Subscription(ctx context.Context, ec *executionContext, sel ast.SelectionS
 	switch fields[0].Name {
 	case "submissionUpdated":
 		return _Subscription_submissionUpdated(ctx, ec, fields[0])
+	case "submissionBatchUpdated":
+		return _Subscription_submissionBatchUpdated(ctx, ec, fields[0])
 	case "actionUpdated":
 		return _Subscription_actionUpdated(ctx, ec, fields[0])
 	default:
@@ -22723,6 +26266,23 @@ func marshalNAwsRegion2ᚖplatenᚋgraphᚐAWSRegion(ctx context.Context, ec *ex
 	return _AwsRegion(ctx, ec, sel, v)
 }
 
+func unmarshalNBatchState2platenᚐBatchState(ctx context.Context, ec *executionContext, v any) (platen.BatchState, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.BatchState(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNBatchState2platenᚐBatchState(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.BatchState) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
 func unmarshalNBoolean2bool(ctx context.Context, ec *executionContext, v any) (bool, error) {
 	res, err := graphql.UnmarshalBoolean(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -22785,9 +26345,43 @@ func marshalNCreateAwsS3IntegrationPayload2ᚖplatenᚋgraphᚐCreateAWSS3Integr
 	return _CreateAwsS3IntegrationPayload(ctx, ec, sel, v)
 }
 
+func unmarshalNCreateSubmissionBatchInput2platenᚋgraphᚐCreateSubmissionBatchInput(ctx context.Context, ec *executionContext, v any) (CreateSubmissionBatchInput, error) {
+	res, err := unmarshalInputCreateSubmissionBatchInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNCreateSubmissionBatchPayload2ᚖplatenᚋgraphᚐCreateSubmissionBatchPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CreateSubmissionBatchPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CreateSubmissionBatchPayload(ctx, ec, sel, v)
+}
+
 func unmarshalNCreateSubmissionInput2platenᚋgraphᚐCreateSubmissionInput(ctx context.Context, ec *executionContext, v any) (CreateSubmissionInput, error) {
 	res, err := unmarshalInputCreateSubmissionInput(ctx, ec, v)
 	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func unmarshalNCreateSubmissionInput2ᚕᚖplatenᚋgraphᚐCreateSubmissionInputᚄ(ctx context.Context, ec *executionContext, v any) ([]*CreateSubmissionInput, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*CreateSubmissionInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = unmarshalNCreateSubmissionInput2ᚖplatenᚋgraphᚐCreateSubmissionInput(ctx, ec, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func unmarshalNCreateSubmissionInput2ᚖplatenᚋgraphᚐCreateSubmissionInput(ctx context.Context, ec *executionContext, v any) (*CreateSubmissionInput, error) {
+	res, err := unmarshalInputCreateSubmissionInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
 func marshalNCreateSubmissionPayload2ᚖplatenᚋgraphᚐCreateSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CreateSubmissionPayload) graphql.Marshaler {
@@ -22828,6 +26422,32 @@ func marshalNCreateWebhookIntegrationPayload2ᚖplatenᚋgraphᚐCreateWebhookIn
 		return graphql.Null
 	}
 	return _CreateWebhookIntegrationPayload(ctx, ec, sel, v)
+}
+
+func marshalNDataError2ᚕᚖplatenᚋgraphᚐDataErrorᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*DataError) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNDataError2ᚖplatenᚋgraphᚐDataError(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNDataError2ᚖplatenᚋgraphᚐDataError(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *DataError) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _DataError(ctx, ec, sel, v)
 }
 
 func unmarshalNDateTime2timeᚐTime(ctx context.Context, ec *executionContext, v any) (time.Time, error) {
@@ -22898,6 +26518,16 @@ func unmarshalNEventKind2platenᚋgraphᚐEventKind(ctx context.Context, ec *exe
 
 func marshalNEventKind2platenᚋgraphᚐEventKind(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v EventKind) graphql.Marshaler {
 	return v
+}
+
+func marshalNExpireSubmissionPayload2ᚖplatenᚋgraphᚐExpireSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *ExpireSubmissionPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _ExpireSubmissionPayload(ctx, ec, sel, v)
 }
 
 func unmarshalNFailureStage2platenᚐFailureStage(ctx context.Context, ec *executionContext, v any) (platen.FailureStage, error) {
@@ -23254,6 +26884,23 @@ func marshalNOrientation2platenᚐOrientation(ctx context.Context, ec *execution
 	return res
 }
 
+func unmarshalNOutputKind2platenᚐOutputKind(ctx context.Context, ec *executionContext, v any) (platen.OutputKind, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.OutputKind(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNOutputKind2platenᚐOutputKind(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.OutputKind) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
 func marshalNPageInfo2ᚖplatenᚋgraphᚐPageInfo(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *PageInfo) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
@@ -23346,6 +26993,21 @@ func marshalNPathVariable2ᚖplatenᚋgraphᚐPathVariable(ctx context.Context, 
 		return graphql.Null
 	}
 	return _PathVariable(ctx, ec, sel, v)
+}
+
+func unmarshalNPreviewTemplateInput2platenᚋgraphᚐPreviewTemplateInput(ctx context.Context, ec *executionContext, v any) (PreviewTemplateInput, error) {
+	res, err := unmarshalInputPreviewTemplateInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNPreviewTemplatePayload2ᚖplatenᚋgraphᚐPreviewTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *PreviewTemplatePayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _PreviewTemplatePayload(ctx, ec, sel, v)
 }
 
 func marshalNPublishTemplatePayload2ᚖplatenᚋgraphᚐPublishTemplatePayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *PublishTemplatePayload) graphql.Marshaler {
@@ -23495,6 +27157,78 @@ func marshalNSubmission2ᚖplatenᚋgraphᚐSubmission(ctx context.Context, ec *
 		return graphql.Null
 	}
 	return _Submission(ctx, ec, sel, v)
+}
+
+func marshalNSubmissionBatch2ᚕᚖplatenᚋgraphᚐSubmissionBatchᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*SubmissionBatch) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _SubmissionBatch(ctx, ec, sel, v)
+}
+
+func marshalNSubmissionBatchConnection2ᚖplatenᚋgraphᚐSubmissionBatchConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *SubmissionBatchConnection) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _SubmissionBatchConnection(ctx, ec, sel, v)
+}
+
+func marshalNSubmissionBatchEdge2ᚕᚖplatenᚋgraphᚐSubmissionBatchEdgeᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*SubmissionBatchEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNSubmissionBatchEdge2ᚖplatenᚋgraphᚐSubmissionBatchEdge(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNSubmissionBatchEdge2ᚖplatenᚋgraphᚐSubmissionBatchEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *SubmissionBatchEdge) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _SubmissionBatchEdge(ctx, ec, sel, v)
+}
+
+func marshalNSubmissionBatchEvent2ᚖplatenᚋgraphᚐSubmissionBatchEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *SubmissionBatchEvent) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _SubmissionBatchEvent(ctx, ec, sel, v)
 }
 
 func marshalNSubmissionConnection2ᚖplatenᚋgraphᚐSubmissionConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *SubmissionConnection) graphql.Marshaler {
@@ -24166,11 +27900,55 @@ func marshalODateTime2ᚖtimeᚐTime(ctx context.Context, ec *executionContext, 
 	return res
 }
 
+func unmarshalODateTimeRange2ᚖplatenᚋgraphᚐDateTimeRange(ctx context.Context, ec *executionContext, v any) (*DateTimeRange, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputDateTimeRange(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func marshalODocumentFile2ᚖplatenᚋgraphᚐDocumentFile(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *DocumentFile) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}
 	return _DocumentFile(ctx, ec, sel, v)
+}
+
+func unmarshalODocumentState2ᚕplatenᚐDocumentStateᚄ(ctx context.Context, ec *executionContext, v any) ([]platen.DocumentState, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]platen.DocumentState, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = unmarshalNDocumentState2platenᚐDocumentState(ctx, ec, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func marshalODocumentState2ᚕplatenᚐDocumentStateᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []platen.DocumentState) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNDocumentState2platenᚐDocumentState(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func marshalOFailure2ᚖplatenᚋgraphᚐFailure(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *Failure) graphql.Marshaler {
@@ -24212,6 +27990,41 @@ func unmarshalOHttpHeaderInput2ᚕᚖplatenᚋgraphᚐHTTPHeaderInputᚄ(ctx con
 		}
 	}
 	return res, nil
+}
+
+func unmarshalOID2ᚕstringᚄ(ctx context.Context, ec *executionContext, v any) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = unmarshalNID2string(ctx, ec, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func marshalOID2ᚕstringᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = marshalNID2string(ctx, ec, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func unmarshalOID2ᚖstring(ctx context.Context, ec *executionContext, v any) (*string, error) {
@@ -24407,6 +28220,14 @@ func unmarshalOS3PathTemplatesInput2ᚖplatenᚋgraphᚐS3PathTemplatesInput(ctx
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
+func unmarshalOScreenshotInput2ᚖplatenᚋgraphᚐScreenshotInput(ctx context.Context, ec *executionContext, v any) (*ScreenshotInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputScreenshotInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func unmarshalOString2ᚕstringᚄ(ctx context.Context, ec *executionContext, v any) ([]string, error) {
 	if v == nil {
 		return nil, nil
@@ -24465,6 +28286,21 @@ func marshalOSubmission2ᚖplatenᚋgraphᚐSubmission(ctx context.Context, ec *
 		return graphql.Null
 	}
 	return _Submission(ctx, ec, sel, v)
+}
+
+func marshalOSubmissionBatch2ᚖplatenᚋgraphᚐSubmissionBatch(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return _SubmissionBatch(ctx, ec, sel, v)
+}
+
+func unmarshalOSubmissionFilter2ᚖplatenᚋgraphᚐSubmissionFilter(ctx context.Context, ec *executionContext, v any) (*SubmissionFilter, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputSubmissionFilter(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
 func marshalOTemplate2ᚖplatenᚋgraphᚐTemplate(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *Template) graphql.Marshaler {

@@ -36,7 +36,7 @@ type Integration interface {
 	IsIntegration()
 }
 
-// Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ sub_ act_ int_) and 18 characters of 0-9 A-Z a-z.
+// Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ sub_ bat_ act_ int_) and 18 characters of 0-9 A-Z a-z.
 type Node interface {
 	IsNode()
 }
@@ -280,6 +280,8 @@ type CreateAWSS3IntegrationInput struct {
 	Checksum platen.S3Checksum `json:"checksum"`
 	// How keys are made.
 	PathTemplates graphql.Omittable[*S3PathTemplatesInput] `json:"pathTemplates"`
+	// Repeating a call with the same key within 24 h returns the first result. At most 255 characters.
+	IdempotencyKey graphql.Omittable[*string] `json:"idempotencyKey"`
 }
 
 // The outcome of createAwsS3Integration.
@@ -290,30 +292,72 @@ type CreateAWSS3IntegrationPayload struct {
 	UserErrors []UserError `json:"userErrors"`
 }
 
-// Exactly one of templateId and html.
-type CreateSubmissionInput struct {
-	// Renders the template's latest published version.
+// Submissions to be made by one call.
+type CreateSubmissionBatchInput struct {
+	// For those that name no template, html or url.
 	TemplateID graphql.Omittable[*string] `json:"templateId"`
+	// As for createSubmission; but test, wait and idempotencyKey belong to the batch, and are INVALID here.
+	Submissions []*CreateSubmissionInput `json:"submissions"`
+	// Of the batch; each submission has its own.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
+	// Of all. Absent: by the token's environment.
+	Test graphql.Omittable[*bool] `json:"test"`
+	// For those that do not say.
+	ExpiresIn graphql.Omittable[*int] `json:"expiresIn"`
+	// Repeating a call with the same key within 24 h returns the first result.
+	IdempotencyKey graphql.Omittable[*string] `json:"idempotencyKey"`
+}
+
+// The outcome of createSubmissionBatch.
+type CreateSubmissionBatchPayload struct {
+	// The batch: PENDING.
+	Batch *SubmissionBatch `json:"batch"`
+	// In the order in which they were given.
+	SubmissionIds []string `json:"submissionIds"`
+	// Why nothing was made.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// Exactly one of templateId, html and url.
+type CreateSubmissionInput struct {
+	// Renders a published version of the template, or its draft.
+	TemplateID graphql.Omittable[*string] `json:"templateId"`
+	// With templateId. Absent: the latest.
+	TemplateVersion graphql.Omittable[*int] `json:"templateVersion"`
+	// With templateId: the draft as it stands, instead of a version; makes a test document.
+	Draft bool `json:"draft"`
 	// Liquid, as in a template.
 	HTML graphql.Omittable[*string] `json:"html"`
 	// With html.
 	CSS graphql.Omittable[*string] `json:"css"`
-	// With html: Liquid, as in a template.
+	// With html or url: Liquid, as in a template.
 	HeaderHTML graphql.Omittable[*string] `json:"headerHtml"`
-	// With html: Liquid, as in a template.
+	// With html or url: Liquid, as in a template.
 	FooterHTML graphql.Omittable[*string] `json:"footerHtml"`
+	// http or https, at most 8 KiB: the page at this address, as a browser without cookies gets it.
+	URL graphql.Omittable[*string] `json:"url"`
 	// Overrides the template's own settings, field by field.
 	Page graphql.Omittable[*PageSettingsInput] `json:"page"`
+	// For images.
+	Screenshot graphql.Omittable[*ScreenshotInput] `json:"screenshot"`
+	// What it becomes. Headers, footers and paper are of PDFs alone.
+	Output platen.OutputKind `json:"output"`
 	// What the Liquid sees. Any JSON value, an object as a rule; at most 4 MiB.
 	Data graphql.Omittable[json.RawMessage] `json:"data"`
-	// Any JSON object: echoed back, and usable in path templates. At most 64 KiB.
+	// Any JSON object: echoed back, and usable in path templates and filters. At most 64 KiB and 256 names.
 	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
 	// Absent: by the token's environment. A test token cannot make live documents.
 	Test graphql.Omittable[*bool] `json:"test"`
+	// Seconds, from now, until our copy is deleted: 1 to 315360000. Absent: as the template says; null: kept.
+	ExpiresIn graphql.Omittable[*int] `json:"expiresIn"`
+	// Opens the PDF; at most 127 bytes, and never stored in clear.
+	Password graphql.Omittable[*string] `json:"password"`
 	// PUT the file to this address once it is processed.
 	PresignedUpload graphql.Omittable[*PresignedUploadInput] `json:"presignedUpload"`
 	// Wait up to so many seconds (60 at most) for the document, not its uploads, before answering; it goes on after that.
 	Wait graphql.Omittable[*int] `json:"wait"`
+	// Repeating a call with the same key within 24 h returns the first result. All fields but wait must be the same. At most 255 characters.
+	IdempotencyKey graphql.Omittable[*string] `json:"idempotencyKey"`
 }
 
 // The outcome of createSubmission.
@@ -336,6 +380,8 @@ type CreateTemplateInput struct {
 	Publish bool `json:"publish"`
 	// Seconds after their creation at which submissions of this template expire, unless they say otherwise: 1 to 315360000 (ten years). Absent: never.
 	ExpireAfter graphql.Omittable[*int] `json:"expireAfter"`
+	// Repeating a call with the same key within 24 h returns the first result. At most 255 characters.
+	IdempotencyKey graphql.Omittable[*string] `json:"idempotencyKey"`
 }
 
 // The outcome of createTemplate.
@@ -372,6 +418,24 @@ type CreateWebhookIntegrationPayload struct {
 	UserErrors []UserError `json:"userErrors"`
 }
 
+// One violation of a template's JSON Schema.
+type DataError struct {
+	// RFC 6901 pointer into the submitted data; empty: the data as a whole.
+	Pointer string `json:"pointer"`
+	// The JSON Schema keyword that failed, e.g. required.
+	Keyword string `json:"keyword"`
+	// What is wrong, for people.
+	Message string `json:"message"`
+}
+
+// From inclusive, until exclusive; either may be absent.
+type DateTimeRange struct {
+	// The first instant.
+	From graphql.Omittable[*time.Time] `json:"from"`
+	// The instant after the last.
+	Until graphql.Omittable[*time.Time] `json:"until"`
+}
+
 // The outcome of deleteIntegration.
 type DeleteIntegrationPayload struct {
 	// The id that is no more.
@@ -382,14 +446,24 @@ type DeleteIntegrationPayload struct {
 
 // A finished file, as Platen stored it.
 type DocumentFile struct {
-	// The media type: application/pdf.
+	// The media type, e.g. application/pdf.
 	ContentType string `json:"contentType"`
 	// Its size.
 	ByteSize int64 `json:"byteSize"`
-	// Pages of the PDF.
+	// Pages of the PDF; null for images.
 	PageCount *int `json:"pageCount"`
 	// Of its bytes, in hex.
 	Sha256 string `json:"sha256"`
+	// True when a password opens it.
+	PasswordProtected bool `json:"passwordProtected"`
+}
+
+// The outcome of expireSubmission.
+type ExpireSubmissionPayload struct {
+	// The expired submission.
+	Submission *Submission `json:"submission"`
+	// Why nothing was changed.
+	UserErrors []UserError `json:"userErrors"`
 }
 
 // Why something failed, in a form fit for display and for programs.
@@ -410,6 +484,8 @@ type Failure struct {
 	Line *int `json:"line"`
 	// In characters, from 1.
 	Column *int `json:"column"`
+	// Each violation of the template's JSON Schema; empty unless the state is INVALID_DATA.
+	DataErrors []*DataError `json:"dataErrors"`
 	// The storage's own code, e.g. SignatureDoesNotMatch.
 	ProviderCode *string `json:"providerCode"`
 	// Failed addresses, HTTP status, request id: whatever helps.
@@ -630,6 +706,32 @@ type PresignedUploadInput struct {
 	Headers graphql.Omittable[[]*HTTPHeaderInput] `json:"headers"`
 }
 
+// A content to look at.
+type PreviewTemplateInput struct {
+	// The template whose id and name the Liquid sees; absent: those of a submission of HTML.
+	TemplateID graphql.Omittable[*string] `json:"templateId"`
+	// What to render.
+	Content *TemplateContentInput `json:"content"`
+	// Absent: the content's sample data.
+	Data graphql.Omittable[json.RawMessage] `json:"data"`
+	// Any JSON object.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
+	// What it becomes.
+	Output platen.OutputKind `json:"output"`
+}
+
+// The outcome of previewTemplate. Liquid that does not parse is a userError; a render that fails is the failure.
+type PreviewTemplatePayload struct {
+	// Signed URL of the test document, good for ten minutes.
+	DownloadURL *string `json:"downloadUrl"`
+	// What was made.
+	File *DocumentFile `json:"file"`
+	// Why nothing was made.
+	Failure *Failure `json:"failure"`
+	// Why it was not tried.
+	UserErrors []UserError `json:"userErrors"`
+}
+
 // The outcome of publishTemplate.
 type PublishTemplatePayload struct {
 	// The new version, or the latest if nothing was unpublished.
@@ -698,19 +800,37 @@ type S3PathTemplatesInput struct {
 	TemplateVersion graphql.Omittable[*string] `json:"templateVersion"`
 }
 
-// One rendering: of a template with data, or of HTML.
+// How a page becomes an image.
+type ScreenshotInput struct {
+	// Of the window, in CSS pixels: 1 to 4096.
+	Width int `json:"width"`
+	// Of the window, in CSS pixels: 1 to 4096.
+	Height int `json:"height"`
+	// Pixels of the image for a CSS pixel, each way: 0.1 to 4.
+	DeviceScaleFactor float64 `json:"deviceScaleFactor"`
+	// True: as high as the page. False: as high as the window.
+	FullPage bool `json:"fullPage"`
+	// 1 to 100; not for PNG.
+	Quality graphql.Omittable[*int] `json:"quality"`
+	// Transparent; not for JPEG.
+	OmitBackground bool `json:"omitBackground"`
+}
+
+// One rendering: of a template with data, of HTML, or of an address.
 type Submission struct {
 	// sub_...
 	ID string `json:"id"`
 	// Where it is on its way.
 	State platen.DocumentState `json:"state"`
-	// True when neither the submission nor any of its actions will change any more by itself.
+	// True when neither the submission nor any of its actions will change any more by itself, expiry apart.
 	Final bool `json:"final"`
 	// Test documents carry a watermark, and integrations for live documents leave them alone.
 	Test bool `json:"test"`
+	// What it becomes.
+	Output platen.OutputKind `json:"output"`
 	// As it was sent; {} when nothing was.
 	Metadata json.RawMessage `json:"metadata"`
-	// The finished file; null until processed.
+	// The finished file; null until processed. It stays after expiry, the hash with it.
 	File *DocumentFile `json:"file"`
 	// Why there is no file; null unless the state is FAILED or INVALID_DATA.
 	Failure *Failure `json:"failure"`
@@ -720,6 +840,10 @@ type Submission struct {
 	ProcessedAt *time.Time `json:"processedAt"`
 	// Milliseconds of work on it, without waiting for its turn; null while PENDING.
 	ProcessingTimeMs *int `json:"processingTimeMs"`
+	// When Platen's own copy and the data are deleted; null: never. What is still to be done or delivered then gets a day for it.
+	ExpiresAt *time.Time `json:"expiresAt"`
+	// True once Platen's own copy and data are deleted. Copies in customers' buckets stay.
+	Expired bool `json:"expired"`
 	// Grows with every change of the submission's own fields.
 	Revision int                `json:"revision"`
 	Source   *platen.Submission `json:"-"`
@@ -731,6 +855,69 @@ func (Submission) IsDocument() {}
 
 func (Submission) IsActionSubject() {}
 
+// Submissions that were made by one call, in one transaction.
+type SubmissionBatch struct {
+	// bat_...
+	ID string `json:"id"`
+	// That of all its submissions together.
+	State platen.BatchState `json:"state"`
+	// All its submissions are test documents, or none is.
+	Test bool `json:"test"`
+	// Of the batch, as it was sent; {} when nothing was.
+	Metadata json.RawMessage `json:"metadata"`
+	// How many submissions it has.
+	TotalCount int `json:"totalCount"`
+	// How many are still being made.
+	PendingCount int `json:"pendingCount"`
+	// How many are PROCESSED.
+	ProcessedCount int `json:"processedCount"`
+	// FAILED and INVALID_DATA.
+	FailedCount int `json:"failedCount"`
+	// Of submissions that are no longer PENDING; 0 to 100.
+	CompletionPercentage float64 `json:"completionPercentage"`
+	// When it was accepted.
+	CreatedAt time.Time `json:"createdAt"`
+	// When the last submission left PENDING; null before.
+	ProcessedAt *time.Time `json:"processedAt"`
+	// Grows with every submission that leaves PENDING.
+	Revision int           `json:"revision"`
+	Source   *platen.Batch `json:"-"`
+}
+
+func (SubmissionBatch) IsNode() {}
+
+// A page of batches.
+type SubmissionBatchConnection struct {
+	// The batches with their cursors.
+	Edges []*SubmissionBatchEdge `json:"edges"`
+	// The batches alone.
+	Nodes []*SubmissionBatch `json:"nodes"`
+	// Where the page stands.
+	PageInfo  *PageInfo `json:"pageInfo"`
+	AccountID string    `json:"-"`
+	TestOnly  bool      `json:"-"`
+}
+
+// A batch in a list.
+type SubmissionBatchEdge struct {
+	// Its position.
+	Cursor string `json:"cursor"`
+	// The batch.
+	Node *SubmissionBatch `json:"node"`
+}
+
+// A batch at one moment.
+type SubmissionBatchEvent struct {
+	// Position in the account's history.
+	Cursor string `json:"cursor"`
+	// SNAPSHOT or CHANGED.
+	Kind EventKind `json:"kind"`
+	// When it was read, or when it changed.
+	At time.Time `json:"at"`
+	// The batch, with its counts as they were then or a little later.
+	Batch *SubmissionBatch `json:"batch"`
+}
+
 // A page of submissions.
 type SubmissionConnection struct {
 	// The submissions with their cursors.
@@ -738,9 +925,10 @@ type SubmissionConnection struct {
 	// The submissions alone.
 	Nodes []*Submission `json:"nodes"`
 	// Where the page stands.
-	PageInfo  *PageInfo `json:"pageInfo"`
-	AccountID string    `json:"-"`
-	TestOnly  bool      `json:"-"`
+	PageInfo  *PageInfo               `json:"pageInfo"`
+	AccountID string                  `json:"-"`
+	Filter    platen.SubmissionFilter `json:"-"`
+	TestOnly  bool                    `json:"-"`
 }
 
 // A submission in a list.
@@ -761,6 +949,22 @@ type SubmissionEvent struct {
 	At time.Time `json:"at"`
 	// The submission, with its actions, as it was then.
 	Submission *Submission `json:"submission"`
+}
+
+// Chooses submissions; all that is given has to hold.
+type SubmissionFilter struct {
+	// Of this template, its draft included.
+	TemplateID graphql.Omittable[*string] `json:"templateId"`
+	// Of this batch.
+	BatchID graphql.Omittable[*string] `json:"batchId"`
+	// In one of these states.
+	States graphql.Omittable[[]platen.DocumentState] `json:"states"`
+	// True: test documents only. False: live ones only.
+	Test graphql.Omittable[*bool] `json:"test"`
+	// Accepted in this range.
+	CreatedAt graphql.Omittable[*DateTimeRange] `json:"createdAt"`
+	// Top-level metadata keys equal to these values, e.g. {"customer": "acme"}.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
 }
 
 // HTML, CSS and page settings that data is poured into. The draft is edited; publishing freezes it as the next version.

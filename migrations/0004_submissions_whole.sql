@@ -51,9 +51,9 @@ create index submissions_to_expire on submissions (expires_at) where expires_at 
 create table submission_metadata (
     account_id text not null,
     pair bytea not null,
-    created_at timestamptz not null,
+    at timestamptz not null, -- the submission's created_at
     submission_id text not null,
-    primary key (account_id, pair, created_at, submission_id)
+    primary key (account_id, pair, at, submission_id)
 );
 
 alter table submission_inputs

@@ -16,6 +16,9 @@ import (
 // newActions makes the actions of a submission that has just left PENDING: one for
 // each integration that wants it, and one for its presigned URL if it has a file (R6.1).
 func (p *Pipeline) newActions(ctx context.Context, tx *storage.Tx, s *platen.Submission) ([]*platen.Action, error) {
+	if s.Preview {
+		return nil, nil
+	}
 	integrations, err := tx.EnabledIntegrations(ctx, s.AccountID)
 	if err != nil {
 		return nil, err
@@ -153,6 +156,10 @@ func (p *Pipeline) checkRetry(ctx context.Context, subject platen.Subject, a *pl
 	if a.State != platen.ActionFailed {
 		return &platen.Error{Code: platen.CodeConflict, Path: []string{"id"},
 			Message: fmt.Sprintf("The action is %s; only a FAILED one can be tried again.", a.State)}
+	}
+	if s, ok := subject.(*platen.Submission); ok && s.ExpiredAt != nil && a.Type != platen.ActionWebhook {
+		return &platen.Error{Code: platen.CodeConflict, Path: []string{"id"},
+			Message: "The document has expired, so there is no copy of it left to deliver. Send it again."}
 	}
 	if a.Type != platen.ActionPresignedUpload {
 		if address != nil {

@@ -327,7 +327,7 @@ func keyDocument(subject platen.Subject) delivery.Document {
 		at = *s.ProcessedAt
 	}
 	return delivery.Document{Kind: platen.PathSubmission, AccountID: s.AccountID, TemplateID: templateID, TemplateName: templateName,
-		TemplateVersion: templateVersion, SubmissionID: s.ID, At: at, Metadata: s.Metadata, Extension: "pdf"}
+		TemplateVersion: templateVersion, SubmissionID: s.ID, At: at, Metadata: s.Metadata, Extension: s.Output.Extension()}
 }
 
 // object opens what is uploaded of a subject; its key is left to the caller. Its error
@@ -340,6 +340,9 @@ func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delive
 			ContentType: "text/html; charset=utf-8", Filename: fmt.Sprintf("%s-%d.html", v.TemplateID, v.Number)}, func() error { return nil }, nil
 	}
 	s := subject.(*platen.Submission)
+	if s.ExpiredAt != nil {
+		return o, nil, deliveryFailure(platen.FailureExpired, "The document has expired, so there is no copy of it left to deliver. Send it again if it is wanted after all.")
+	}
 	content, err := p.Blobs.Open(ctx, s.File.BlobKey)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -350,7 +353,7 @@ func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delive
 			Retryable: !errors.Is(err, blob.ErrNotFound), Message: "Platen's own copy of the document cannot be read, so it cannot be uploaded. The log says why."}
 	}
 	return delivery.Object{Body: content, Size: s.File.ByteSize, SHA256: s.File.SHA256, ContentType: s.File.ContentType,
-		Filename: s.ID + ".pdf"}, content.Close, nil
+		Filename: s.ID + "." + s.Output.Extension()}, content.Close, nil
 }
 
 // failed sorts an error: a failure is an outcome, anything else is none.

@@ -25,10 +25,10 @@ const downloadPurpose = "download"
 // DownloadURL makes a signed address of Platen's own copy, good for life; "" while
 // there is none (R3.4).
 func (p *Pipeline) DownloadURL(s *platen.Submission, life time.Duration) string {
-	if s.File == nil {
+	if s.File == nil || s.ExpiredAt != nil {
 		return ""
 	}
-	path := "/files/" + s.AccountID + "/" + s.ID + ".pdf"
+	path := "/files/" + s.AccountID + "/" + s.ID + "." + s.Output.Extension()
 	expires := strconv.FormatInt(time.Now().Add(life).Unix(), 10)
 	// One parameter, so that there is no & in the address: JSON shows that as \u0026,
 	// and people copy addresses out of JSON.
@@ -56,8 +56,9 @@ func (p *Pipeline) Download(ctx context.Context, path, signature string) (*plate
 		return nil, nil, ErrDownloadExpired
 	}
 	accountID, name, _ := strings.Cut(strings.TrimPrefix(path, "/files/"), "/")
-	s, err := p.DB.Submission(ctx, storage.Scope{AccountID: accountID}, strings.TrimSuffix(name, ".pdf"))
-	if errors.Is(err, storage.ErrNotFound) || err == nil && s.File == nil {
+	id, _, _ := strings.Cut(name, ".")
+	s, err := p.DB.Submission(ctx, storage.Scope{AccountID: accountID}, id)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && (s.File == nil || s.ExpiredAt != nil) {
 		return nil, nil, ErrDownloadGone
 	}
 	if err != nil {

@@ -47,6 +47,9 @@ func (w *housekeepWorker) Work(ctx context.Context, _ *river.Job[housekeepArgs])
 			break
 		}
 	}
+	if err := p.DB.DeleteOldKeys(ctx); err != nil {
+		return err
+	}
 	var old []string
 	sweep := func() error {
 		orphans, err := p.DB.UnnamedBlobs(ctx, old)
@@ -81,12 +84,12 @@ func (w *housekeepWorker) Work(ctx context.Context, _ *river.Job[housekeepArgs])
 const sweepBatch = 500
 
 // blobKeys is the form of the keys that blobKey makes.
-var blobKeys = regexp.MustCompile(`^sub_[0-9A-Za-z]{18}/[0-9]+-[0-9A-Za-z]{8}\.pdf$`)
+var blobKeys = regexp.MustCompile(`^sub_[0-9A-Za-z]{18}/[0-9]+-[0-9A-Za-z]{8}\.(pdf|png|jpeg|webp)$`)
 
 // blobKey is where an attempt keeps its copy. Each attempt has a key of its own, so
 // that one which was overtaken cannot touch what the other has stored.
-func blobKey(submissionID string, attempt int) string {
-	return fmt.Sprintf("%s/%d-%s.pdf", submissionID, attempt, platen.RandomString(8))
+func blobKey(submissionID string, attempt int, output platen.OutputKind) string {
+	return fmt.Sprintf("%s/%d-%s.%s", submissionID, attempt, platen.RandomString(8), output.Extension())
 }
 
 // Timeout implements river.Worker: a large store takes long to go through.

@@ -35,8 +35,8 @@ func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := storagetest.Submission(t, db, account.ID, false)
-	orphan, young := blobKey(platen.NewID(platen.KindSubmission), 1), blobKey(platen.NewID(platen.KindSubmission), 12)
-	kept := blobKey(named.ID, 1)
+	orphan, young := blobKey(platen.NewID(platen.KindSubmission), 1, platen.OutputPDF), blobKey(platen.NewID(platen.KindSubmission), 12, platen.OutputWebP)
+	kept := blobKey(named.ID, 1, platen.OutputPDF)
 	// What is not of our making is left alone, in the same folder or not.
 	const photo, report = "family-photos/a.jpg", "sub_reports/1-2024.pdf"
 	for _, key := range []string{orphan, young, kept, photo, report} {

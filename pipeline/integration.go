@@ -11,10 +11,33 @@ import (
 	"platen/storage"
 )
 
-// CreateIntegration saves an integration, its secret encrypted, and returns the secret:
-// that of a webhook is made here. A path template that cannot work is refused (R5.6).
-// The error is platen.Errors when the caller can mend it.
-func (p *Pipeline) CreateIntegration(ctx context.Context, i *platen.Integration, secret string) (string, error) {
+// CreateIntegration saves an integration, its secret encrypted, and returns it with the
+// secret: that of a webhook is made here. A path template that cannot work is refused
+// (R5.6). A call with a key that was used before returns what that call made (R3.9);
+// "" is no key. The error is platen.Errors when the caller can mend it.
+func (p *Pipeline) CreateIntegration(ctx context.Context, scope storage.Scope, key string, i *platen.Integration, secret string) (*platen.Integration, string, error) {
+	once, err := p.once(ctx, scope, "createIntegration", key, []any{i, secret})
+	if err != nil {
+		return nil, "", err
+	}
+	if once.ResultID == "" {
+		i.AccountID = scope.AccountID
+		if secret, err = p.createIntegration(ctx, once, i, secret); err != nil {
+			return nil, "", err
+		}
+	}
+	if once.ResultID == "" {
+		return i, secret, nil
+	}
+	i, err = p.DB.Integration(ctx, scope.AccountID, once.ResultID)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = &platen.Error{Code: platen.CodeConflict, Path: []string{"idempotencyKey"},
+			Message: "The integration that the first call with this key made was deleted. Use a new key to make another."}
+	}
+	return i, secret, err
+}
+
+func (p *Pipeline) createIntegration(ctx context.Context, once *once, i *platen.Integration, secret string) (string, error) {
 	i.ID = platen.NewID(platen.KindIntegration)
 	if i.Webhook != nil {
 		secret = delivery.NewWebhookSecret()
@@ -25,7 +48,12 @@ func (p *Pipeline) CreateIntegration(ctx context.Context, i *platen.Integration,
 	if err := p.sealSecret(i, secret); err != nil {
 		return "", err
 	}
-	return secret, p.DB.InTx(ctx, func(tx *storage.Tx) error { return tx.CreateIntegration(ctx, i) })
+	return secret, p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if err := once.claim(ctx, tx, i.ID); err != nil || once.ResultID != "" {
+			return err
+		}
+		return tx.CreateIntegration(ctx, i)
+	})
 }
 
 // UpdateIntegration changes an integration by change, which is given it with its

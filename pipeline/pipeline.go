@@ -17,6 +17,7 @@ import (
 	"platen"
 	"platen/delivery"
 	"platen/feed"
+	"platen/jsonschema"
 	"platen/keyring"
 	"platen/liquid"
 	"platen/migrations"
@@ -34,6 +35,7 @@ type Options struct {
 	Keyring *keyring.Keyring
 	Liquid  *liquid.Engine
 	Keys    *delivery.Keys
+	Schemas *jsonschema.Checker
 	// The ways to customers' servers.
 	S3        *delivery.S3
 	Presigned *delivery.Presigned
@@ -104,19 +106,25 @@ func New(o Options) (*Pipeline, error) {
 		river.AddWorker(workers, &renderWorker{pipeline: p})
 		river.AddWorker(workers, &deliverWorker{pipeline: p})
 		river.AddWorker(workers, &settleWorker{pipeline: p})
+		river.AddWorker(workers, &expireWorker{pipeline: p})
 		river.AddWorker(workers, &housekeepWorker{pipeline: p})
 		config.Workers = workers
 		config.Queues = map[string]river.QueueConfig{
 			queueRender:      {MaxWorkers: o.Renders},
 			queueDeliver:     {MaxWorkers: o.Deliveries},
-			queueHousekeeper: {MaxWorkers: 1},
+			queueHousekeeper: {MaxWorkers: 2}, // a long sweep keeps no expiry waiting
 		}
-		config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(housekeepInterval),
-			func() (river.JobArgs, *river.InsertOpts) { return housekeepArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
+		config.PeriodicJobs = []*river.PeriodicJob{every(housekeepInterval, housekeepArgs{}), every(expireInterval, expireArgs{})}
 	}
 	var err error
 	p.river, err = river.NewClient(newDriver(o.DB), config)
 	return p, err
+}
+
+// every is a job that some node does at the start and then at an interval.
+func every(interval time.Duration, args river.JobArgs) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(interval), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
+		&river.PeriodicJobOpts{RunOnStart: true})
 }
 
 // Start begins to work on jobs, if this node has workers.

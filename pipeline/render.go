@@ -14,6 +14,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 
 	"platen"
+	"platen/jsonschema"
 	"platen/liquid"
 	"platen/pdf"
 	"platen/renderer"
@@ -136,20 +137,7 @@ func (p *Pipeline) finishRender(ctx context.Context, job *river.Job[renderArgs],
 		}
 		ms := int(elapsed.Milliseconds())
 		s.ProcessingTimeMS = &ms
-		if failure != nil {
-			s.State, s.Failure = platen.DocumentFailed, failure
-		} else {
-			now := time.Now().UTC().Truncate(time.Microsecond)
-			s.State, s.File, s.ProcessedAt = platen.DocumentProcessed, file, &now
-		}
-		actions, err := p.newActions(ctx, tx, s)
-		if err != nil {
-			return err
-		}
-		if err := tx.FinishSubmission(ctx, s, actions); err != nil {
-			return err
-		}
-		if err := p.insertDeliveries(ctx, tx, actions); err != nil {
+		if err := p.finish(ctx, tx, s, file, failure); err != nil {
 			return err
 		}
 		_, err = river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx.SQL(), job)
@@ -161,6 +149,28 @@ func (p *Pipeline) finishRender(ctx context.Context, job *river.Job[renderArgs],
 	return err
 }
 
+// finish gives a locked submission its final state, with the actions that follow and
+// their jobs.
+func (p *Pipeline) finish(ctx context.Context, tx *storage.Tx, s *platen.Submission, file *platen.DocumentFile, failure *platen.Failure) error {
+	switch {
+	case failure == nil:
+		now := time.Now().UTC().Truncate(time.Microsecond)
+		s.State, s.File, s.ProcessedAt = platen.DocumentProcessed, file, &now
+	case failure.Code == platen.FailureDataInvalid:
+		s.State, s.Failure = platen.DocumentInvalidData, failure
+	default:
+		s.State, s.Failure = platen.DocumentFailed, failure
+	}
+	actions, err := p.newActions(ctx, tx, s)
+	if err != nil {
+		return err
+	}
+	if err := tx.FinishSubmission(ctx, s, actions); err != nil {
+		return err
+	}
+	return p.insertDeliveries(ctx, tx, actions)
+}
+
 // watermark is what test documents are marked with (R3.5).
 const watermark = "TEST"
 
@@ -170,29 +180,38 @@ func (p *Pipeline) render(ctx context.Context, s *platen.Submission, attempt int
 	if err := p.DB.SubmissionContent(ctx, s); err != nil {
 		return nil, err
 	}
+	if s.Content == nil {
+		// Where it was expired meanwhile, the next attempt finds it settled.
+		return nil, errors.New("nothing is left of what the document is made of")
+	}
+	if err := p.checkData(ctx, s); err != nil {
+		return nil, err
+	}
 	texts, err := p.Liquid.Render(ctx, s.TemplateVersionID, sources(*s.Content), liquidVariables(s))
 	if err != nil {
 		return nil, templateFailure(err)
 	}
-	page := renderer.Page{Account: s.AccountID, HTML: texts["html"], CSS: s.Content.CSS,
-		HeaderHTML: texts["headerHtml"], FooterHTML: texts["footerHtml"], Settings: s.Content.Page}
+	page := renderer.Page{Account: s.AccountID, HTML: texts["html"], CSS: s.Content.CSS, URL: s.URL,
+		HeaderHTML: texts["headerHtml"], FooterHTML: texts["footerHtml"], Settings: s.Content.Page, Output: s.Output}
+	if s.Screenshot != nil {
+		page.Screenshot = *s.Screenshot
+	}
+	if s.Test {
+		page.Watermark = watermark
+	}
 	result, err := p.Renderer.Render(ctx, page)
 	if err != nil {
 		return nil, err
 	}
 	content := result.Content
-	var info pdf.Info
-	if s.Test {
-		content, info, err = p.PDF.Watermark(ctx, content, watermark)
-	} else {
-		info, err = p.PDF.Inspect(ctx, content)
-	}
-	if err != nil {
-		return nil, pdfFailure(err)
+	file := &platen.DocumentFile{ContentType: s.Output.ContentType(), BlobKey: blobKey(s.ID, attempt, s.Output)}
+	if s.Output == platen.OutputPDF {
+		if content, err = p.finishPDF(ctx, s, content, file); err != nil {
+			return nil, err
+		}
 	}
 	sum := sha256.Sum256(content)
-	file := &platen.DocumentFile{ContentType: "application/pdf", ByteSize: int64(len(content)), PageCount: info.Pages,
-		SHA256: hex.EncodeToString(sum[:]), BlobKey: blobKey(s.ID, attempt)}
+	file.ByteSize, file.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
 	if err := p.Blobs.Put(ctx, file.BlobKey, bytes.NewReader(content), file.ByteSize, file.ContentType); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -202,6 +221,61 @@ func (p *Pipeline) render(ctx context.Context, s *platen.Submission, attempt int
 			Message: "The finished document could not be stored: the operator's storage refused it, or is full. The log says why."}
 	}
 	return file, nil
+}
+
+// finishPDF counts the pages of a printed PDF, marks that of a test, and then locks it
+// with its password: what is locked can neither be counted nor marked.
+func (p *Pipeline) finishPDF(ctx context.Context, s *platen.Submission, content []byte, file *platen.DocumentFile) ([]byte, error) {
+	var info pdf.Info
+	var err error
+	if s.Test {
+		content, info, err = p.PDF.Watermark(ctx, content, watermark)
+	} else {
+		info, err = p.PDF.Inspect(ctx, content)
+	}
+	if err != nil {
+		return nil, pdfFailure(err)
+	}
+	file.PageCount = info.Pages
+	if s.Password == nil {
+		return content, nil
+	}
+	password, err := p.Keyring.Decrypt(s.Password, passwordContext(s))
+	if err != nil {
+		p.Log.ErrorContext(ctx, "the password of a document cannot be decrypted", "submission", s.ID, "error", err)
+		return nil, &platen.Failure{Stage: platen.StageRender, Code: platen.FailureSecretUnreadable, OccurredAt: time.Now(),
+			Message: "The stored password cannot be decrypted: the operator's PLATEN_SECRET_KEY lacks the key it was encrypted with. Put that key back and send the document again."}
+	}
+	if content, err = p.PDF.Protect(ctx, content, string(password)); err != nil {
+		return nil, pdfFailure(err)
+	}
+	file.PasswordProtected = true
+	return content, nil
+}
+
+// checkData ends a submission whose data does not satisfy its template's JSON Schema,
+// before any work of the browser (R2.4).
+func (p *Pipeline) checkData(ctx context.Context, s *platen.Submission) error {
+	if s.Content.Schema == nil {
+		return nil
+	}
+	violations, err := p.Schemas.Validate(ctx, s.Content.Schema, s.Data)
+	if err != nil {
+		return schemaFailure(err)
+	}
+	if len(violations) == 0 {
+		return nil
+	}
+	failure := &platen.Failure{Stage: platen.StageValidate, Code: platen.FailureDataInvalid, OccurredAt: time.Now()}
+	for _, v := range violations {
+		failure.DataErrors = append(failure.DataErrors, platen.DataError{Pointer: v.Pointer, Keyword: v.Keyword, Message: v.Message})
+	}
+	first := failure.DataErrors[0]
+	failure.Message = fmt.Sprintf("The data does not satisfy the template's schema: at %q it %s.", first.Pointer, first.Message)
+	if more := len(violations) - 1; more > 0 {
+		failure.Message += fmt.Sprintf(" There are %d more mistakes: see dataErrors.", more)
+	}
+	return failure
 }
 
 // liquidVariables are what the sources see: the keys of data by themselves, and over
@@ -235,8 +309,13 @@ func liquidVariables(s *platen.Submission) json.RawMessage {
 // templateNames are a submission's template id, name and version as Liquid sees
 // them, in documents and in path templates (R5.4).
 func templateNames(s *platen.Submission) (id, name, version string) {
-	if s.TemplateID == "" {
+	switch s.Source {
+	case platen.SourceHTML:
 		return "html", "html", "0"
+	case platen.SourceURL:
+		return "url", "url", "0"
+	case platen.SourceDraft:
+		return s.TemplateID, s.TemplateName, "draft"
 	}
 	return s.TemplateID, s.TemplateName, fmt.Sprint(s.TemplateVersionNumber)
 }
@@ -267,4 +346,13 @@ func pdfFailure(err error) error {
 	}
 	return &platen.Failure{Stage: platen.StageRender, Code: platen.FailurePDFProcessing, OccurredAt: time.Now(),
 		Message: "The printed PDF could not be finished: " + mistake.Message}
+}
+
+func schemaFailure(err error) error {
+	var mistake *jsonschema.Error
+	if !errors.As(err, &mistake) {
+		return err
+	}
+	return &platen.Failure{Stage: platen.StageValidate, Code: platen.FailureSchemaLimit, OccurredAt: time.Now(),
+		Message: "The data could not be checked against the template's schema: " + mistake.Message}
 }

@@ -16,7 +16,7 @@ func TestR2_1PlatensOwnNamesWinOverThoseOfData(t *testing.T) {
 		`"text"`:                    `"text"`,
 		`{"a":1,"template_id":"x"}`: `{"a":1,"template_id":"x"}`,
 	} {
-		s := &platen.Submission{Record: platen.Record{ID: "sub_1"}, Data: json.RawMessage(data), Metadata: json.RawMessage(`{"m":1}`)}
+		s := &platen.Submission{Source: platen.SourceHTML, Record: platen.Record{ID: "sub_1"}, Data: json.RawMessage(data), Metadata: json.RawMessage(`{"m":1}`)}
 		if data == "" {
 			s.Data = nil
 		}
@@ -29,6 +29,15 @@ func TestR2_1PlatensOwnNamesWinOverThoseOfData(t *testing.T) {
 		}
 		if _, known := seen["a"]; known != (want[0] == '{') {
 			t.Errorf("%s: %s", data, seen)
+		}
+	}
+}
+
+func TestAnAccountsFloodGoesBehind(t *testing.T) {
+	t.Parallel()
+	for waiting, want := range map[int]int{0: 1, 19: 1, 20: 2, 199: 2, 200: 3, 1999: 3, 2000: 4, 1 << 20: 4} {
+		if got := priority(waiting); got != want {
+			t.Errorf("%d waiting: priority %d, want %d", waiting, got, want)
 		}
 	}
 }

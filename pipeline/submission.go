@@ -4,93 +4,324 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"platen"
+	"platen/pdf"
 	"platen/storage"
 )
 
-// Request is what a caller wants rendered: of a template, by its id, or of HTML.
+// Request is what a caller wants rendered. Exactly one of TemplateID, HTML and URL is
+// given. What is nil was not said.
 type Request struct {
-	TemplateID string
-	Content    *platen.TemplateContent // of HTML; its page settings are the defaults
+	TemplateID *string
+	Version    *int // of the template; nil: its latest
+	Draft      bool // of the template, instead of a version
+	HTML       *string
+	CSS        *string // with HTML
+	HeaderHTML *string // with HTML or URL
+	FooterHTML *string
+	URL        *string
+
 	Page       platen.PageOverride
+	Output     platen.OutputKind
+	Screenshot *platen.Screenshot
 	Data       json.RawMessage
 	Metadata   json.RawMessage
-	Test       bool
-	// PresignedUpload is where the file goes besides the integrations; nil: nowhere.
+	Test       *bool
+	Expiry     Expiry
+	Password   *string
+	// PresignedUpload is where the file goes besides the integrations.
 	PresignedUpload *platen.PresignedUpload
 }
 
+// Expiry is after how many seconds a document expires. The zero value is what the
+// template says; Set without Seconds is never.
+type Expiry struct {
+	Set     bool
+	Seconds *int
+}
+
 // Submit accepts a document to be made: the submission and its job are committed
-// together (R3.1). The error is platen.Errors when the caller can mend it.
-func (p *Pipeline) Submit(ctx context.Context, accountID string, r Request) (*platen.Submission, error) {
-	s := &platen.Submission{Record: platen.Record{AccountID: accountID, Test: r.Test}, Data: r.Data, Metadata: r.Metadata}
+// together (R3.1). A call with a key that was used before returns what that call made
+// (R3.9); "" is no key. The error is platen.Errors when the caller can mend it.
+func (p *Pipeline) Submit(ctx context.Context, scope storage.Scope, key string, r Request) (*platen.Submission, error) {
+	once, err := p.once(ctx, scope, "createSubmission", key, r)
+	if err != nil {
+		return nil, err
+	}
+	if once.ResultID != "" {
+		return p.DB.Submission(ctx, scope, once.ResultID)
+	}
+	s, err := p.prepare(ctx, scope, r, versions{})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.accept(ctx, once, s.ID, nil, []*platen.Submission{s}); err != nil {
+		return nil, err
+	}
+	if once.ResultID != "" {
+		return p.DB.Submission(ctx, scope, once.ResultID)
+	}
+	p.Log.InfoContext(ctx, "document accepted", "submission", s.ID, "account", s.AccountID, "template", s.TemplateID, "test", s.Test)
+	return s, nil
+}
+
+// accept commits new submissions, and the batch that they are of if there is one, with
+// their jobs. If another call with the same key was first, nothing is made, and once
+// says what that one made.
+func (p *Pipeline) accept(ctx context.Context, once *once, resultID string, b *platen.Batch, submissions []*platen.Submission) error {
+	waiting, err := p.DB.CountWaiting(ctx, submissions[0].AccountID, priorities[len(priorities)-1])
+	if err != nil {
+		return err
+	}
+	jobs := make([]river.InsertManyParams, len(submissions))
+	for i, s := range submissions {
+		jobs[i] = river.InsertManyParams{Args: renderArgs{AccountID: s.AccountID, SubmissionID: s.ID}, InsertOpts: &river.InsertOpts{Priority: priority(waiting + i)}}
+		if s.Preview {
+			jobs[i].InsertOpts.Priority = 1 // somebody looks at an editor
+		}
+	}
+	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if err := once.claim(ctx, tx, resultID); err != nil || once.ResultID != "" {
+			return err
+		}
+		if b != nil {
+			if err := tx.CreateBatch(ctx, b); err != nil {
+				return err
+			}
+		}
+		if err := tx.CreateSubmissions(ctx, submissions); err != nil {
+			return err
+		}
+		_, err := p.river.InsertManyFastTx(ctx, tx.SQL(), jobs)
+		return err
+	})
+	if err == nil {
+		p.Hub.Nudge()
+	}
+	return err
+}
+
+// priorities are how many documents of an account wait at least where a further one has
+// the priority 2, 3 and 4.
+var priorities = []int{20, 200, 2000}
+
+// priority of a document falls with the number of those of its account that wait
+// already: a flood goes behind, and keeps no other account waiting.
+func priority(waiting int) int {
+	p := 1
+	for _, limit := range priorities {
+		if waiting >= limit {
+			p++
+		}
+	}
+	return p
+}
+
+// versions are the templates' versions and drafts that one call has read already: the
+// submissions of a batch mostly have the same.
+type versions map[string]*source
+
+// source is a template as a submission uses it.
+type source struct {
+	template *platen.Template
+	version  *platen.TemplateVersion // nil: the draft
+	mistake  *platen.Error           // why it cannot be used
+}
+
+// prepare makes a submission of a request, or says all that is wrong with it.
+func (p *Pipeline) prepare(ctx context.Context, scope storage.Scope, r Request, known versions) (*platen.Submission, error) {
+	s := &platen.Submission{Record: platen.Record{AccountID: scope.AccountID, ID: platen.NewID(platen.KindSubmission), Test: scope.TestOnly},
+		Output: r.Output, Screenshot: r.Screenshot, Data: r.Data, Metadata: r.Metadata}
 	if len(s.Metadata) == 0 || string(s.Metadata) == "null" {
 		s.Metadata = json.RawMessage("{}")
 	}
-	var errs platen.Errors
+	if s.Output != platen.OutputPDF && s.Screenshot == nil {
+		s.Screenshot = new(platen.DefaultScreenshot())
+	}
+	errs := r.conflicts(scope)
+	if r.Test != nil {
+		s.Test = *r.Test
+	}
+	expireAfter, expiryField := r.Expiry.Seconds, "expiresIn"
 	switch {
-	case (r.TemplateID == "") == (r.Content == nil):
-		errs.Add(platen.CodeInvalid, "Give exactly one of templateId and html.")
-		return nil, errs
-	case r.TemplateID != "":
-		version, err := p.latestVersion(ctx, accountID, r.TemplateID)
-		if errors.Is(err, storage.ErrNotFound) {
-			errs = append(errs, &platen.Error{Code: platen.CodeNotFound, ID: r.TemplateID, Path: []string{"templateId"},
-				Message: "There is no published template with this id in this account."})
-			return nil, errs
-		}
+	case len(errs) > 0 && errs[0].Path == nil:
+		return nil, errs // without one source, nothing else can be judged
+	case r.TemplateID != nil:
+		of, err := p.source(ctx, scope.AccountID, *r.TemplateID, r.Version, r.Draft, known)
 		if err != nil {
 			return nil, err
 		}
-		s.TemplateID, s.TemplateName = version.TemplateID, version.TemplateName
-		s.TemplateVersionID, s.TemplateVersionNumber = version.ID, version.Number
-		s.Content = &version.Content
+		if of.mistake != nil {
+			mistake := *of.mistake // its path is made longer for each that meets it
+			return nil, append(errs, &mistake)
+		}
+		content := of.template.Draft
+		s.Source, s.TemplateID, s.TemplateName = platen.SourceDraft, of.template.ID, of.template.Name
+		if of.version != nil {
+			content = of.version.Content
+			s.Source, s.TemplateVersionID, s.TemplateVersionNumber = platen.SourceTemplate, of.version.ID, of.version.Number
+		} else {
+			s.Test = true
+		}
+		s.Content = &content
+		if !r.Expiry.Set {
+			expireAfter = of.template.ExpireAfter
+		}
 	default:
-		s.Content = r.Content
-		syntax, err := p.checkLiquid(ctx, *s.Content)
+		s.Source = platen.SourceHTML
+		content := platen.TemplateContent{HTML: orZero(r.HTML), CSS: orZero(r.CSS), HeaderHTML: orZero(r.HeaderHTML),
+			FooterHTML: orZero(r.FooterHTML), Page: platen.DefaultPageSettings()}
+		if r.URL != nil {
+			s.Source, s.URL = platen.SourceURL, *r.URL
+		}
+		s.Content = &content
+		syntax, err := p.checkLiquid(ctx, content)
 		if err != nil {
 			return nil, err
 		}
-		errs = syntax
+		errs = append(errs, syntax...)
 	}
 	s.Content.Page = r.Page.Over(s.Content.Page)
+	errs = append(errs, s.Validate()...)
+	if expireAfter != nil {
+		errs = append(errs, validateExpiry(*expireAfter, expiryField)...)
+		s.ExpiresAt = new(time.Now().Add(time.Duration(*expireAfter) * time.Second).UTC().Truncate(time.Microsecond))
+	}
+	if r.Password != nil {
+		mistakes := platen.ValidatePassword(*r.Password, s.Output)
+		if err := pdf.CheckPassword(*r.Password); len(mistakes) == 0 && err != nil {
+			mistakes.Add(platen.CodeInvalid, err.Error(), "password")
+		}
+		errs = append(errs, mistakes...)
+	}
 	if r.PresignedUpload != nil {
 		errs = append(errs, r.PresignedUpload.Validate(time.Now()).At("presignedUpload")...)
 	}
-	if err := append(s.Validate(), errs...).Err(); err != nil {
+	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	s.ID = platen.NewID(platen.KindSubmission)
+	var err error
 	if r.PresignedUpload != nil {
-		var err error
 		if s.PresignedUpload, err = p.sealPresignedUpload(s.ID, *r.PresignedUpload); err != nil {
 			return nil, err
 		}
 	}
-	err := p.DB.InTx(ctx, func(tx *storage.Tx) error {
-		if err := tx.CreateSubmission(ctx, s); err != nil {
-			return err
-		}
-		_, err := p.river.InsertTx(ctx, tx.SQL(), renderArgs{AccountID: accountID, SubmissionID: s.ID}, nil)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	if r.Password != nil {
+		s.Password, err = p.Keyring.Encrypt([]byte(*r.Password), passwordContext(s))
 	}
-	p.Hub.Nudge()
-	p.Log.InfoContext(ctx, "document accepted", "submission", s.ID, "account", accountID, "template", s.TemplateID, "test", s.Test)
-	return s, nil
+	return s, err
 }
 
-// latestVersion reads the version that a submission uses. What is no template's id
-// is not asked for: it may hold what the database cannot even compare.
-func (p *Pipeline) latestVersion(ctx context.Context, accountID, templateID string) (*platen.TemplateVersion, error) {
-	if platen.KindOf(templateID) != platen.KindTemplate {
-		return nil, storage.ErrNotFound
+// passwordContext binds an encrypted password to its document.
+func passwordContext(s *platen.Submission) string { return s.ID + " password" }
+
+func orZero[T any](value *T) (zero T) {
+	if value != nil {
+		return *value
 	}
-	return p.DB.LatestTemplateVersion(ctx, accountID, templateID)
+	return zero
+}
+
+func validateExpiry(seconds int, field string) platen.Errors {
+	var errs platen.Errors
+	if seconds < 1 || seconds > platen.MaxExpireAfter {
+		errs.Add(platen.CodeInvalid, fmt.Sprintf("Give 1 to %d seconds, or null for never.", platen.MaxExpireAfter), field)
+	}
+	return errs
+}
+
+// conflicts finds what cannot be given together. That there is not exactly one source
+// comes first, without a path.
+func (r Request) conflicts(scope storage.Scope) platen.Errors {
+	var errs platen.Errors
+	given := 0
+	for _, source := range []*string{r.TemplateID, r.HTML, r.URL} {
+		if source != nil {
+			given++
+		}
+	}
+	if given != 1 {
+		errs.Add(platen.CodeInvalid, "Give exactly one of templateId, html and url.")
+		return errs
+	}
+	refuse := func(wrong bool, field, message string) {
+		if wrong {
+			errs.Add(platen.CodeInvalid, message, field)
+		}
+	}
+	const ofTemplates = "This goes with templateId: HTML and addresses have no versions."
+	refuse(r.TemplateID == nil && r.Version != nil, "templateVersion", ofTemplates)
+	refuse(r.TemplateID == nil && r.Draft, "draft", ofTemplates)
+	refuse(r.Draft && r.Version != nil, "templateVersion", "Give either a version or the draft.")
+	refuse(r.HTML == nil && r.CSS != nil, "css", "This goes with html; a template has its own.")
+	const ownParts = "This goes with html or url; a template has its own."
+	refuse(r.TemplateID != nil && r.HeaderHTML != nil, "headerHtml", ownParts)
+	refuse(r.TemplateID != nil && r.FooterHTML != nil, "footerHtml", ownParts)
+	switch {
+	case r.Test == nil || *r.Test:
+	case scope.TestOnly:
+		errs.Add(platen.CodeForbidden, "A test token makes test documents only: leave test out, or use a live token.", "test")
+	case r.Draft:
+		errs.Add(platen.CodeInvalid, "A draft makes test documents only: leave test out, or publish the draft and use the version.", "test")
+	}
+	return errs
+}
+
+// source finds the version of a template that a submission uses, or its draft. What is
+// no template's id is not asked for: it may hold what the database cannot even compare.
+func (p *Pipeline) source(ctx context.Context, accountID, templateID string, number *int, draft bool, known versions) (*source, error) {
+	name := fmt.Sprint(templateID, " ", orZero(number), " ", number == nil, draft)
+	if of := known[name]; of != nil {
+		return of, nil
+	}
+	of, err := p.findSource(ctx, accountID, templateID, number, draft)
+	if err == nil {
+		known[name] = of
+	}
+	return of, err
+}
+
+func (p *Pipeline) findSource(ctx context.Context, accountID, templateID string, number *int, draft bool) (*source, error) {
+	mistake := func(code platen.ErrorCode, field, message string) (*source, error) {
+		one := &platen.Error{Code: code, Path: []string{field}, Message: message}
+		if code == platen.CodeNotFound {
+			one.ID = templateID
+		}
+		return &source{mistake: one}, nil
+	}
+	missing := func() (*source, error) {
+		return mistake(platen.CodeNotFound, "templateId", "There is no template with this id in this account.")
+	}
+	if platen.KindOf(templateID) != platen.KindTemplate {
+		return missing()
+	}
+	template, err := p.DB.Template(ctx, accountID, templateID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return missing()
+	case err != nil:
+		return nil, err
+	case template.ArchivedAt != nil:
+		return mistake(platen.CodeConflict, "templateId", "The template is archived and takes no new submissions. Use another, or unarchive it with updateTemplate.")
+	case draft:
+		return &source{template: template}, nil
+	case template.LatestVersion == 0:
+		return mistake(platen.CodeConflict, "templateId", "The template was never published. Publish it with publishTemplate, or use its draft with draft: true.")
+	}
+	if number == nil {
+		number = &template.LatestVersion
+	}
+	numbered, err := p.DB.TemplateVersionsByNumber(ctx, accountID, []string{templateID}, *number)
+	version := numbered[templateID]
+	if err == nil && version == nil {
+		return mistake(platen.CodeNotFound, "templateVersion", fmt.Sprintf("The template has no version %d; the latest is %d.", *number, template.LatestVersion))
+	}
+	return &source{template: template, version: version}, err
 }
 
 // Await returns the submission when it has left PENDING, or as it is after the

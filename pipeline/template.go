@@ -3,22 +3,46 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"slices"
 
 	"platen"
+	"platen/jsonschema"
 	"platen/liquid"
 	"platen/storage"
 )
 
 // CreateTemplate saves a template and, if so asked, publishes it as version 1. What
-// is broken is refused (R2.4). The error is platen.Errors when the caller can mend it.
-func (p *Pipeline) CreateTemplate(ctx context.Context, t *platen.Template, publish bool) error {
+// is broken is refused (R2.4). A call with a key that was used before returns what that
+// call made (R3.9); "" is no key. The error is platen.Errors when the caller can mend it.
+func (p *Pipeline) CreateTemplate(ctx context.Context, scope storage.Scope, key string, t *platen.Template, publish bool) (*platen.Template, error) {
+	once, err := p.once(ctx, scope, "createTemplate", key, []any{t, publish})
+	if err != nil {
+		return nil, err
+	}
+	if once.ResultID == "" {
+		t.AccountID = scope.AccountID
+		if err := p.createTemplate(ctx, once, t, publish); err != nil {
+			return nil, err
+		}
+	}
+	if once.ResultID != "" {
+		return p.DB.Template(ctx, scope.AccountID, once.ResultID)
+	}
+	return t, nil
+}
+
+func (p *Pipeline) createTemplate(ctx context.Context, once *once, t *platen.Template, publish bool) error {
 	if err := p.checkTemplate(ctx, t); err != nil {
 		return err
 	}
 	t.ID = platen.NewID(platen.KindTemplate)
 	defer p.Hub.Nudge()
 	return p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if err := once.claim(ctx, tx, t.ID); err != nil || once.ResultID != "" {
+			return err
+		}
 		if err := tx.CreateTemplate(ctx, t); err != nil || !publish {
 			return err
 		}
@@ -138,13 +162,35 @@ func (p *Pipeline) checkTemplate(ctx context.Context, t *platen.Template) error 
 func (p *Pipeline) checkContent(ctx context.Context, c platen.TemplateContent) (platen.Errors, error) {
 	errs := c.Validate()
 	syntax, err := p.checkLiquid(ctx, c)
-	return append(errs, syntax...), err
+	if err != nil {
+		return nil, err
+	}
+	refused := slices.ContainsFunc(errs, func(e *platen.Error) bool { return slices.Equal(e.Path, []string{"schema"}) })
+	if errs = append(errs, syntax...); c.Schema == nil || refused {
+		return errs, nil
+	}
+	mistakes, err := p.checkSchema(ctx, c.Schema)
+	return append(errs, mistakes...), err
+}
+
+// checkSchema finds the first mistake in a JSON Schema.
+func (p *Pipeline) checkSchema(ctx context.Context, schema json.RawMessage) (platen.Errors, error) {
+	err := p.Schemas.Check(ctx, schema)
+	var mistake *jsonschema.Error
+	if !errors.As(err, &mistake) {
+		return nil, err
+	}
+	message := mistake.Message
+	if mistake.Pointer != "" {
+		message = "At " + mistake.Pointer + ": " + message
+	}
+	return platen.Errors{{Code: platen.CodeInvalid, Message: message, Path: []string{"schema"}}}, nil
 }
 
 // Variables are the names that the Liquid of a content reads from the data, such as
 // customer.name.
 func (p *Pipeline) Variables(ctx context.Context, c platen.TemplateContent) ([]string, error) {
-	return p.Liquid.DataVariables(ctx, sources(c))
+	return p.Liquid.DataNames(ctx, sources(c), "data", "metadata", "submission_id", "template_id", "template_name", "template_version")
 }
 
 // versionFile is a published version as one HTML file: its HTML as it was written,

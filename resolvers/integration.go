@@ -76,10 +76,14 @@ func (r mutation) CreateAWSS3Integration(ctx context.Context, input graph.Create
 	if paths := input.PathTemplates.Value(); paths != nil {
 		setPaths(paths, s)
 	}
-	i := &platen.Integration{AccountID: caller(ctx).AccountID, Name: input.Name, Enabled: input.Enabled, AppliesTo: input.AppliesTo, S3: s}
-	err := onlyTest(ctx, i, "appliesTo")
+	i := &platen.Integration{Name: input.Name, Enabled: input.Enabled, AppliesTo: input.AppliesTo, S3: s}
+	key, mistakes := idempotencyKey(input.IdempotencyKey)
+	err := mistakes.Err()
 	if err == nil {
-		_, err = r.Pipeline.CreateIntegration(ctx, i, input.SecretAccessKey)
+		err = onlyTest(ctx, i, "appliesTo")
+	}
+	if err == nil {
+		i, _, err = r.Pipeline.CreateIntegration(ctx, scope(ctx), key, i, input.SecretAccessKey)
 	}
 	shown, err := userErrors(err, "input")
 	if err != nil || len(shown) > 0 {
@@ -127,12 +131,12 @@ func (r mutation) UpdateAWSS3Integration(ctx context.Context, id string, input g
 }
 
 func (r mutation) CreateWebhookIntegration(ctx context.Context, input graph.CreateWebhookIntegrationInput) (*graph.CreateWebhookIntegrationPayload, error) {
-	i := &platen.Integration{AccountID: caller(ctx).AccountID, Name: input.Name, Enabled: input.Enabled, AppliesTo: input.AppliesTo,
+	i := &platen.Integration{Name: input.Name, Enabled: input.Enabled, AppliesTo: input.AppliesTo,
 		Webhook: &platen.WebhookSettings{URL: input.URL, TemplateID: given(input.TemplateID), SendWhen: input.SendWhen}}
 	secret := ""
 	err := onlyTest(ctx, i, "appliesTo")
 	if err == nil {
-		secret, err = r.Pipeline.CreateIntegration(ctx, i, "")
+		i, secret, err = r.Pipeline.CreateIntegration(ctx, scope(ctx), "", i, "")
 	}
 	shown, err := userErrors(err, "input")
 	if err != nil || len(shown) > 0 {

@@ -31,6 +31,8 @@ func (r query) Node(ctx context.Context, id string) (graph.Node, error) {
 		return node(found(version, err, toTemplateVersion))
 	case platen.KindSubmission:
 		return node(r.Submission(ctx, id))
+	case platen.KindBatch:
+		return node(r.SubmissionBatch(ctx, id))
 	case platen.KindAction:
 		return node(r.Action(ctx, id))
 	case platen.KindIntegration:

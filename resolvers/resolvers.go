@@ -40,6 +40,8 @@ type (
 	integrationConnection struct{ *Root }
 	submission            struct{ *Root }
 	submissionConnection  struct{ *Root }
+	batch                 struct{ *Root }
+	batchConnection       struct{ *Root }
 	template              struct{ *Root }
 	templateConnection    struct{ *Root }
 	templateContent       struct{ *Root }
@@ -61,6 +63,10 @@ func (r *Root) ApiTokenConnection() graph.ApiTokenConnectionResolver { //nolint:
 func (r *Root) AwsS3Integration() graph.AwsS3IntegrationResolver { return integration{r} }
 func (r *Root) IntegrationConnection() graph.IntegrationConnectionResolver {
 	return integrationConnection{r}
+}
+func (r *Root) SubmissionBatch() graph.SubmissionBatchResolver { return batch{r} }
+func (r *Root) SubmissionBatchConnection() graph.SubmissionBatchConnectionResolver {
+	return batchConnection{r}
 }
 func (r *Root) Submission() graph.SubmissionResolver { return submission{r} }
 func (r *Root) SubmissionConnection() graph.SubmissionConnectionResolver {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
+
 	"platen"
 	"platen/graph"
 	"platen/pipeline"
@@ -12,68 +14,99 @@ import (
 )
 
 func toSubmission(s *platen.Submission) *graph.Submission {
-	g := &graph.Submission{ID: s.ID, State: s.State, Final: s.Final(), Test: s.Test, Metadata: s.Metadata, Failure: toFailure(s.Failure),
-		CreatedAt: s.CreatedAt, ProcessedAt: s.ProcessedAt, ProcessingTimeMs: s.ProcessingTimeMS, Revision: s.Revision, Source: s}
-	if f := s.File; f != nil {
-		g.File = &graph.DocumentFile{ContentType: f.ContentType, ByteSize: f.ByteSize, PageCount: &f.PageCount, Sha256: f.SHA256}
+	return &graph.Submission{ID: s.ID, State: s.State, Final: s.Final(), Test: s.Test, Output: s.Output, Metadata: s.Metadata, File: toFile(s.File),
+		Failure: toFailure(s.Failure), CreatedAt: s.CreatedAt, ProcessedAt: s.ProcessedAt, ProcessingTimeMs: s.ProcessingTimeMS,
+		ExpiresAt: s.ExpiresAt, Expired: s.ExpiredAt != nil, Revision: s.Revision, Source: s}
+}
+
+func toFile(f *platen.DocumentFile) *graph.DocumentFile {
+	if f == nil {
+		return nil
 	}
-	return g
+	return &graph.DocumentFile{ContentType: f.ContentType, ByteSize: f.ByteSize, PageCount: orNull(f.PageCount), Sha256: f.SHA256,
+		PasswordProtected: f.PasswordProtected}
 }
 
 func toFailure(f *platen.Failure) *graph.Failure {
 	if f == nil {
 		return nil
 	}
-	return &graph.Failure{Stage: f.Stage, Code: string(f.Code), Message: f.Message, Retryable: f.Retryable, OccurredAt: f.OccurredAt,
-		Path: f.Path, Line: orNull(f.Line), Column: orNull(f.Column), ProviderCode: orNull(f.ProviderCode), Details: f.Details}
+	violations := make([]*graph.DataError, len(f.DataErrors))
+	for i, v := range f.DataErrors {
+		violations[i] = &graph.DataError{Pointer: v.Pointer, Keyword: v.Keyword, Message: v.Message}
+	}
+	return &graph.Failure{Stage: f.Stage, Code: string(f.Code), Message: f.Message, Retryable: f.Retryable, OccurredAt: f.OccurredAt, Path: f.Path,
+		Line: orNull(f.Line), Column: orNull(f.Column), DataErrors: violations, ProviderCode: orNull(f.ProviderCode), Details: f.Details}
 }
 
 // maxWait is how long createSubmission may be asked to wait, in seconds.
 const maxWait = 60
 
 func (r mutation) CreateSubmission(ctx context.Context, input graph.CreateSubmissionInput) (*graph.CreateSubmissionPayload, error) {
-	token := caller(ctx)
-	request := pipeline.Request{TemplateID: given(input.TemplateID), Page: fromPage(input.Page.Value()),
-		Data: input.Data.Value(), Metadata: input.Metadata.Value(), Test: token.TestOnly(),
-		PresignedUpload: fromPresignedUpload(input.PresignedUpload.Value())}
 	var errs platen.Errors
-	if test := input.Test.Value(); test != nil {
-		if token.TestOnly() && !*test {
-			errs.Add(platen.CodeForbidden, "A test token makes test documents only: leave test out, or use a live token.", "test")
-		}
-		request.Test = *test
-	}
-	if html := input.HTML.Value(); html != nil {
-		request.Content = &platen.TemplateContent{HTML: *html, CSS: given(input.CSS), HeaderHTML: given(input.HeaderHTML),
-			FooterHTML: given(input.FooterHTML), Page: platen.DefaultPageSettings()}
-	} else {
-		for _, part := range []struct {
-			name  string
-			value *string
-		}{{"css", input.CSS.Value()}, {"headerHtml", input.HeaderHTML.Value()}, {"footerHtml", input.FooterHTML.Value()}} {
-			if part.value != nil {
-				errs.Add(platen.CodeInvalid, "This goes with html; a template has its own.", part.name)
-			}
-		}
-	}
 	wait := given(input.Wait)
 	if wait < 0 || wait > maxWait {
 		errs.Add(platen.CodeInvalid, "wait is 0 to 60 seconds.", "wait")
 	}
-	if shown, err := userErrors(errs.Err(), "input"); err != nil || len(shown) > 0 {
-		return &graph.CreateSubmissionPayload{UserErrors: shown}, err
-	}
-	s, err := r.Pipeline.Submit(ctx, token.AccountID, request)
-	shown, err := userErrors(err, "input")
+	key, mistakes := idempotencyKey(input.IdempotencyKey)
+	shown, err := userErrors(append(errs, mistakes...).Err(), "input")
 	if err != nil || len(shown) > 0 {
 		return &graph.CreateSubmissionPayload{UserErrors: shown}, err
 	}
-	if wait > 0 {
+	s, err := r.Pipeline.Submit(ctx, scope(ctx), key, fromSubmission(input))
+	shown, err = userErrors(err, "input")
+	if err != nil || len(shown) > 0 {
+		return &graph.CreateSubmissionPayload{UserErrors: shown}, err
+	}
+	if wait > 0 && s.State == platen.DocumentPending {
 		if s, err = r.Pipeline.Await(ctx, s, time.Duration(wait)*time.Second); err != nil {
 			return nil, err
 		}
 	}
 	return &graph.CreateSubmissionPayload{Submission: toSubmission(s), UserErrors: shown}, nil
+}
+
+// idempotencyKey reads a key; "" when there is none. A blank one is a mistake: whoever
+// sends it thinks to be safe from doing things twice.
+func idempotencyKey(field graphql.Omittable[*string]) (string, platen.Errors) {
+	var errs platen.Errors
+	key := field.Value()
+	if key == nil {
+		return "", nil
+	}
+	if *key == "" {
+		errs.Add(platen.CodeRequired, "The idempotency key is empty: give one, or leave it out.", "idempotencyKey")
+	}
+	return *key, errs
+}
+
+func fromSubmission(input graph.CreateSubmissionInput) pipeline.Request {
+	r := pipeline.Request{TemplateID: input.TemplateID.Value(), Version: input.TemplateVersion.Value(), Draft: input.Draft,
+		HTML: input.HTML.Value(), CSS: input.CSS.Value(), HeaderHTML: input.HeaderHTML.Value(), FooterHTML: input.FooterHTML.Value(),
+		URL: input.URL.Value(), Page: fromPage(input.Page.Value()), Output: input.Output, Data: input.Data.Value(), Metadata: input.Metadata.Value(),
+		Test: input.Test.Value(), Expiry: expiry(input.ExpiresIn), Password: input.Password.Value(),
+		PresignedUpload: fromPresignedUpload(input.PresignedUpload.Value())}
+	if shot := input.Screenshot.Value(); shot != nil {
+		r.Screenshot = &platen.Screenshot{Width: shot.Width, Height: shot.Height, DeviceScaleFactor: shot.DeviceScaleFactor,
+			FullPage: shot.FullPage, Quality: given(shot.Quality), OmitBackground: shot.OmitBackground}
+		if quality := shot.Quality.Value(); quality != nil && *quality == 0 {
+			r.Screenshot.Quality = -1 // 0 is no quality: let it be refused
+		}
+	}
+	return r
+}
+
+func expiry(field graphql.Omittable[*int]) pipeline.Expiry {
+	return pipeline.Expiry{Set: field.IsSet(), Seconds: field.Value()}
+}
+
+func (r mutation) ExpireSubmission(ctx context.Context, id string) (*graph.ExpireSubmissionPayload, error) {
+	s, err := r.Pipeline.ExpireSubmission(ctx, scope(ctx), id)
+	shown, err := userErrors(err)
+	if err != nil || len(shown) > 0 {
+		return &graph.ExpireSubmissionPayload{UserErrors: shown}, err
+	}
+	return &graph.ExpireSubmissionPayload{Submission: toSubmission(s), UserErrors: shown}, nil
 }
 
 func (r query) Submission(ctx context.Context, id string) (*graph.Submission, error) {
@@ -84,16 +117,20 @@ func (r query) Submission(ctx context.Context, id string) (*graph.Submission, er
 	return found(s, err, toSubmission)
 }
 
-func (r query) Submissions(ctx context.Context, first *int, after *string, last *int, before *string) (*graph.SubmissionConnection, error) {
+func (r query) Submissions(ctx context.Context, first *int, after *string, last *int, before *string, filter *graph.SubmissionFilter) (*graph.SubmissionConnection, error) {
 	p, err := page(first, after, last, before)
 	if err != nil {
 		return nil, err
 	}
+	chosen, err := fromSubmissionFilter(filter)
+	if err != nil {
+		return nil, err
+	}
 	within := scope(ctx)
-	c := &graph.SubmissionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly}
+	c := &graph.SubmissionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: chosen}
 	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
 		func(ctx context.Context, p storage.Page) ([]*platen.Submission, storage.PageInfo, error) {
-			return r.DB.Submissions(ctx, within, p)
+			return r.DB.Submissions(ctx, within, chosen, p)
 		},
 		func(s *platen.Submission) (*graph.Submission, string) {
 			return toSubmission(s), storage.Cursor(s.CreatedAt, s.ID)
@@ -104,8 +141,28 @@ func (r query) Submissions(ctx context.Context, first *int, after *string, last 
 	return c, err
 }
 
+func fromSubmissionFilter(filter *graph.SubmissionFilter) (platen.SubmissionFilter, error) {
+	if filter == nil {
+		return platen.SubmissionFilter{}, nil
+	}
+	f := platen.SubmissionFilter{TemplateID: given(filter.TemplateID), BatchID: given(filter.BatchID), States: filter.States.Value(),
+		Test: filter.Test.Value(), Metadata: filter.Metadata.Value()}
+	for id, kind := range map[string]platen.Kind{f.TemplateID: platen.KindTemplate, f.BatchID: platen.KindBatch} {
+		if id != "" && platen.KindOf(id) != kind {
+			return f, badInput("The filter's id " + id + " is not of the kind that it asks for.")
+		}
+	}
+	if errs := platen.ValidateMetadata(f.Metadata); len(errs) > 0 && string(f.Metadata) != "null" {
+		return f, badInput("The filter's metadata: " + errs[0].Message)
+	}
+	if within := filter.CreatedAt.Value(); within != nil {
+		f.From, f.Until = within.From.Value(), within.Until.Value()
+	}
+	return f, nil
+}
+
 func (r submissionConnection) TotalCount(ctx context.Context, c *graph.SubmissionConnection) (int, error) {
-	return r.DB.CountSubmissions(ctx, storage.Scope{AccountID: c.AccountID, TestOnly: c.TestOnly})
+	return r.DB.CountSubmissions(ctx, storage.Scope{AccountID: c.AccountID, TestOnly: c.TestOnly}, c.Filter)
 }
 
 // ids collects an id of each object, leaving out the empty ones.
@@ -154,14 +211,25 @@ func each[O, A any](objs []O, err error, answer func(O) A) ([]A, error) {
 }
 
 func (r submission) SourceHTML(ctx context.Context, s *graph.Submission) (*string, error) {
-	if s.Source.TemplateID != "" {
+	if s.Source.Source != platen.SourceHTML {
+		return nil, nil
+	}
+	whole, err := r.content(ctx, s)
+	if err != nil || whole.Content == nil {
+		return nil, err
+	}
+	return &whole.Content.HTML, nil
+}
+
+func (r submission) SourceURL(ctx context.Context, s *graph.Submission) (*string, error) {
+	if s.Source.Source != platen.SourceURL {
 		return nil, nil
 	}
 	whole, err := r.content(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	return &whole.Content.HTML, nil
+	return orNull(whole.URL), nil
 }
 
 func (r submission) Data(ctx context.Context, s *graph.Submission) (json.RawMessage, error) {
@@ -170,6 +238,17 @@ func (r submission) Data(ctx context.Context, s *graph.Submission) (json.RawMess
 		return nil, err
 	}
 	return whole.Data, nil
+}
+
+func (r submission) Batch(ctx context.Context, objs []*graph.Submission) ([]*graph.SubmissionBatch, error) {
+	id := func(s *graph.Submission) string { return s.Source.BatchID }
+	batches, err := r.DB.BatchesByID(ctx, scope(ctx), ids(objs, id))
+	return each(objs, err, func(s *graph.Submission) *graph.SubmissionBatch {
+		if b := batches[id(s)]; b != nil {
+			return toBatch(b)
+		}
+		return nil
+	})
 }
 
 // content reads what a submission is made of into a copy: an event's submission is

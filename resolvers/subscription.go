@@ -19,7 +19,7 @@ func (r subscription) SubmissionUpdated(ctx context.Context, id string) (<-chan 
 		return nil, notFound("submission", id)
 	}
 	return events(ctx, updates, err, func(u *feed.Update) *graph.SubmissionEvent {
-		return &graph.SubmissionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Submission: toSubmission(u.Subject.(*platen.Submission))}
+		return &graph.SubmissionEvent{Cursor: u.Cursor, Kind: kind(u.Snapshot), At: u.At, Submission: toSubmission(u.Subject.(*platen.Submission))}
 	})
 }
 
@@ -32,19 +32,32 @@ func (r subscription) ActionUpdated(ctx context.Context, id string) (<-chan *gra
 		return nil, notFound("action", id)
 	}
 	return events(ctx, updates, err, func(u *feed.Update) *graph.ActionEvent {
-		return &graph.ActionEvent{Cursor: u.Cursor, Kind: kind(u), At: u.At, Action: toAction(u.Subject.Base().Action(id))}
+		return &graph.ActionEvent{Cursor: u.Cursor, Kind: kind(u.Snapshot), At: u.At, Action: toAction(u.Subject.Base().Action(id))}
 	})
 }
 
-func kind(u *feed.Update) graph.EventKind {
-	if u.Snapshot {
+func (r subscription) SubmissionBatchUpdated(ctx context.Context, id string) (<-chan *graph.SubmissionBatchEvent, error) {
+	if platen.KindOf(id) != platen.KindBatch {
+		return nil, notFound("batch", id)
+	}
+	updates, err := r.Hub.Batch(ctx, scope(ctx), id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, notFound("batch", id)
+	}
+	return events(ctx, updates, err, func(u *feed.BatchUpdate) *graph.SubmissionBatchEvent {
+		return &graph.SubmissionBatchEvent{Cursor: u.Cursor, Kind: kind(u.Snapshot), At: u.At, Batch: toBatch(u.Batch)}
+	})
+}
+
+func kind(snapshot bool) graph.EventKind {
+	if snapshot {
 		return graph.EventKindSnapshot
 	}
 	return graph.EventKindChanged
 }
 
 // events translates updates until they end.
-func events[E any](ctx context.Context, updates <-chan *feed.Update, err error, event func(*feed.Update) E) (<-chan E, error) {
+func events[U, E any](ctx context.Context, updates <-chan U, err error, event func(U) E) (<-chan E, error) {
 	if err != nil {
 		return nil, err
 	}

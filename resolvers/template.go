@@ -98,12 +98,19 @@ func setContent(input *graph.UpdateTemplateContentInput, c *platen.TemplateConte
 	}
 }
 
+func fromContent(c *graph.TemplateContentInput) platen.TemplateContent {
+	return platen.TemplateContent{HTML: c.HTML, CSS: given(c.CSS), HeaderHTML: given(c.HeaderHTML), FooterHTML: given(c.FooterHTML),
+		Page: fromPage(c.Page.Value()).Over(platen.DefaultPageSettings()), Schema: c.Schema.Value(), SampleData: c.SampleData.Value()}
+}
+
 func (r mutation) CreateTemplate(ctx context.Context, input graph.CreateTemplateInput) (*graph.CreateTemplatePayload, error) {
-	c := input.Content
-	t := &platen.Template{AccountID: caller(ctx).AccountID, Name: input.Name, Description: given(input.Description), ExpireAfter: input.ExpireAfter.Value(),
-		Draft: platen.TemplateContent{HTML: c.HTML, CSS: given(c.CSS), HeaderHTML: given(c.HeaderHTML), FooterHTML: given(c.FooterHTML),
-			Page: fromPage(c.Page.Value()).Over(platen.DefaultPageSettings()), Schema: c.Schema.Value(), SampleData: c.SampleData.Value()}}
-	shown, err := userErrors(r.Pipeline.CreateTemplate(ctx, t, input.Publish), "input")
+	key, mistakes := idempotencyKey(input.IdempotencyKey)
+	if shown, err := userErrors(mistakes.Err(), "input"); err != nil || len(shown) > 0 {
+		return &graph.CreateTemplatePayload{UserErrors: shown}, err
+	}
+	t, err := r.Pipeline.CreateTemplate(ctx, scope(ctx), key, &platen.Template{Name: input.Name, Description: given(input.Description),
+		ExpireAfter: input.ExpireAfter.Value(), Draft: fromContent(input.Content)}, input.Publish)
+	shown, err := userErrors(err, "input")
 	if err != nil || len(shown) > 0 {
 		return &graph.CreateTemplatePayload{UserErrors: shown}, err
 	}

@@ -77,7 +77,7 @@ func (d *DB) APIToken(ctx context.Context, accountID, id string) (*platen.APITok
 
 // APITokens reads a part of an account's tokens, revoked ones included.
 func (d *DB) APITokens(ctx context.Context, accountID string, page Page) ([]*platen.APIToken, PageInfo, error) {
-	tail, args, err := page.clause([]any{accountID})
+	tail, args, err := page.clause([]any{accountID}, "created_at", "id")
 	if err != nil {
 		return nil, PageInfo{}, err
 	}

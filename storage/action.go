@@ -178,7 +178,7 @@ func whereActions(scope Scope, f platen.ActionFilter) (string, []any) {
 // Actions reads a part of a scope's actions, newest first.
 func (d *DB) Actions(ctx context.Context, scope Scope, filter platen.ActionFilter, page Page) ([]*platen.Action, PageInfo, error) {
 	where, args := whereActions(scope, filter)
-	tail, args, err := page.clause(args)
+	tail, args, err := page.clause(args, "created_at", "id")
 	if err != nil {
 		return nil, PageInfo{}, err
 	}
@@ -287,9 +287,10 @@ func (t *Tx) RetryActions(ctx context.Context, accountID string, refs []ActionRe
 	if err != nil {
 		return nil, err
 	}
-	actions := make([]*platen.Action, len(retried))
+	actions, changes := make([]*platen.Action, len(retried)), make([]change, len(retried))
 	for i, ref := range retried {
 		actions[i] = changed[ref.SubjectID].Base().Action(ref.ID)
+		changes[i] = change{changed[ref.SubjectID], ref.ID}
 	}
-	return actions, t.recordChanges(ctx, changed, actions)
+	return actions, t.recordChanges(ctx, accountID, changes)
 }

@@ -172,7 +172,7 @@ func (d *DB) Integration(ctx context.Context, accountID, id string) (*platen.Int
 
 // Integrations reads a part of an account's integrations.
 func (d *DB) Integrations(ctx context.Context, accountID string, page Page) ([]*platen.Integration, PageInfo, error) {
-	tail, args, err := page.clause([]any{accountID})
+	tail, args, err := page.clause([]any{accountID}, "created_at", "id")
 	if err != nil {
 		return nil, PageInfo{}, err
 	}

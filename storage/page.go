@@ -47,31 +47,35 @@ func parseCursor(cursor string) (at time.Time, id string, err error) {
 }
 
 // clause is the tail of a list's statement: the condition of the cursor, the order
-// and the limit, for a list that is newest first by created_at and id. One row
+// and the limit, for a list that is newest first by the columns at and id. One row
 // more than asked is read, to know whether there are more.
-func (p Page) clause(args []any) (string, []any, error) {
+func (p Page) clause(args []any, at, id string) (string, []any, error) {
 	var b strings.Builder
 	bound := func(op, cursor string) error {
 		if cursor == "" {
 			return nil
 		}
-		at, id, err := parseCursor(cursor)
+		when, which, err := parseCursor(cursor)
 		if err != nil {
 			return err
 		}
-		args = append(args, at, id)
-		fmt.Fprintf(&b, " and (created_at, id) %s ($%d, $%d)", op, len(args)-1, len(args))
+		args = append(args, when, which)
+		fmt.Fprintf(&b, " and (%s, %s) %s ($%d, $%d)", at, id, op, len(args)-1, len(args))
 		return nil
 	}
 	if err := errors.Join(bound("<", p.After), bound(">", p.Before)); err != nil {
 		return "", nil, ErrCursor
 	}
-	order, limit := "desc", p.First
+	return b.String() + p.order(at, id), args, nil
+}
+
+// order is the order and the limit of clause alone.
+func (p Page) order(at, id string) string {
+	direction, limit := "desc", p.First
 	if p.Last > 0 {
-		order, limit = "asc", p.Last
+		direction, limit = "asc", p.Last
 	}
-	fmt.Fprintf(&b, " order by created_at %[1]s, id %[1]s limit %[2]d", order, limit+1)
-	return b.String(), args, nil
+	return fmt.Sprintf(" order by %[1]s %[3]s, %[2]s %[3]s limit %[4]d", at, id, direction, limit+1)
 }
 
 // trim cuts the one row too many, puts the rows into the list's order, and tells

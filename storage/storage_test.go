@@ -98,7 +98,7 @@ func TestR1_3AnotherAccountSeesNothing(t *testing.T) {
 			t.Errorf("%s, by another account: %v, want ErrNotFound", name, err)
 		}
 	}
-	list, _, err := db.Submissions(t.Context(), storage.Scope{AccountID: other.ID}, storage.Page{First: 10})
+	list, _, err := db.Submissions(t.Context(), storage.Scope{AccountID: other.ID}, platen.SubmissionFilter{}, storage.Page{First: 10})
 	if err != nil || len(list) != 0 {
 		t.Errorf("another account lists %d submissions, %v", len(list), err)
 	}
@@ -124,11 +124,11 @@ func TestR1_2ATestTokensScopeHoldsTestDocumentsOnly(t *testing.T) {
 	if _, err := db.Submission(t.Context(), scope, test.ID); err != nil {
 		t.Errorf("the test submission: %v", err)
 	}
-	list, _, err := db.Submissions(t.Context(), scope, storage.Page{First: 10})
+	list, _, err := db.Submissions(t.Context(), scope, platen.SubmissionFilter{}, storage.Page{First: 10})
 	if err != nil || len(list) != 1 || list[0].ID != test.ID {
 		t.Errorf("the list holds %d, %v; want the test submission alone", len(list), err)
 	}
-	if n, err := db.CountSubmissions(t.Context(), scope); err != nil || n != 1 {
+	if n, err := db.CountSubmissions(t.Context(), scope, platen.SubmissionFilter{}); err != nil || n != 1 {
 		t.Errorf("counted %d, %v", n, err)
 	}
 }
@@ -185,7 +185,7 @@ func TestR3_7PagesAreNewestFirstAndStableBothWays(t *testing.T) {
 	}
 	read := func(p storage.Page) (ids []string, first, last string, info storage.PageInfo) {
 		t.Helper()
-		list, info, err := db.Submissions(t.Context(), scope, p)
+		list, info, err := db.Submissions(t.Context(), scope, platen.SubmissionFilter{}, p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestR3_7PagesAreNewestFirstAndStableBothWays(t *testing.T) {
 		t.Errorf("backward: %v %+v", ids, info)
 	}
 	for _, cursor := range []string{"x", "!!", "AAAA"} {
-		if _, _, err := db.Submissions(t.Context(), scope, storage.Page{First: 3, After: cursor}); !errors.Is(err, storage.ErrCursor) {
+		if _, _, err := db.Submissions(t.Context(), scope, platen.SubmissionFilter{}, storage.Page{First: 3, After: cursor}); !errors.Is(err, storage.ErrCursor) {
 			t.Errorf("cursor %q: %v, want ErrCursor", cursor, err)
 		}
 	}
@@ -222,11 +222,11 @@ func TestWhatASubmissionIsMadeOfIsKeptAsItWasSent(t *testing.T) {
 	t.Parallel()
 	db := storagetest.New(t)
 	account, _, _ := storagetest.Account(t, db)
-	s := &platen.Submission{Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Metadata: []byte(`{"b":1.10,"a":[1e2]}`),
+	s := &platen.Submission{Source: platen.SourceHTML, Output: platen.OutputPDF, Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Metadata: []byte(`{"b":1.10,"a":[1e2]}`),
 		Data:    []byte(`{"price":10.00,"big":12345678901234567890}`),
 		Content: &platen.TemplateContent{HTML: "<p>", CSS: "p{}", HeaderHTML: "h", FooterHTML: "f", Page: platen.DefaultPageSettings()}}
 	s.Content.Page.Scale = 1.5
-	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateSubmission(t.Context(), s) }); err != nil {
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateSubmissions(t.Context(), []*platen.Submission{s}) }); err != nil {
 		t.Fatal(err)
 	}
 	got, err := db.Submission(t.Context(), storage.Scope{AccountID: account.ID}, s.ID)

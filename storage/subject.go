@@ -123,16 +123,38 @@ func subjectRow(ctx context.Context, q querier, scope Scope, id, lock string) (p
 	return nil, ErrNotFound
 }
 
+// change is what an event tells of: a subject, as the change left it, and which of
+// its actions changed; "" for the subject itself.
+type change struct {
+	subject  platen.Subject
+	actionID string
+}
+
 // recordChange writes the event of a change: the subject, with its actions, as the
 // change left it.
 func (t *Tx) recordChange(ctx context.Context, subject platen.Subject, actionID string) error {
-	body, err := json.Marshal(subject)
-	if err != nil {
-		return err
+	return t.recordChanges(ctx, subject.Base().AccountID, []change{{subject, actionID}})
+}
+
+// recordChanges is recordChange for many subjects of one account.
+func (t *Tx) recordChanges(ctx context.Context, accountID string, changes []change) error {
+	if len(changes) == 0 {
+		return nil
 	}
-	record := subject.Base()
-	_, err = t.tx.ExecContext(ctx, `insert into events (account_id, subject_id, action_id, test, body) values ($1, $2, $3, $4, $5)`,
-		record.AccountID, record.ID, nullString(actionID), record.Test, body)
+	bodies := make([]string, len(changes))
+	for i, c := range changes {
+		body, err := json.Marshal(c.subject)
+		if err != nil {
+			return err
+		}
+		bodies[i] = string(body)
+	}
+	_, err := t.tx.ExecContext(ctx, `insert into events (account_id, subject_id, action_id, test, body)
+		select $1, subject_id, nullif(action_id, ''), test, body
+		from unnest($2::text[], $3::text[], $4::boolean[], $5::json[]) as new (subject_id, action_id, test, body)`, accountID,
+		columnOf(changes, func(c change) string { return c.subject.Base().ID }),
+		columnOf(changes, func(c change) string { return c.actionID }),
+		columnOf(changes, func(c change) bool { return c.subject.Base().Test }), pq.Array(bodies))
 	return err
 }
 
@@ -167,26 +189,6 @@ func (t *Tx) subjects(ctx context.Context, accountID string, ids []string) (map[
 		subject.Base().Actions = actions[id]
 	}
 	return subjects, err
-}
-
-// recordChanges is recordChange for one changed action of each of many subjects.
-func (t *Tx) recordChanges(ctx context.Context, subjects map[string]platen.Subject, changed []*platen.Action) error {
-	if len(changed) == 0 {
-		return nil
-	}
-	ids, actions, bodies := make([]string, len(changed)), make([]string, len(changed)), make([]string, len(changed))
-	tests := make([]bool, len(changed))
-	for i, a := range changed {
-		body, err := json.Marshal(subjects[a.SubjectID])
-		if err != nil {
-			return err
-		}
-		ids[i], actions[i], tests[i], bodies[i] = a.SubjectID, a.ID, a.Test, string(body)
-	}
-	_, err := t.tx.ExecContext(ctx, `insert into events (account_id, subject_id, action_id, test, body)
-		select $1, * from unnest($2::text[], $3::text[], $4::boolean[], $5::json[])`,
-		changed[0].AccountID, pq.Array(ids), pq.Array(actions), pq.Array(tests), pq.Array(bodies))
-	return err
 }
 
 // subjectFrom reads what recordChange wrote.

@@ -191,7 +191,7 @@ func whereTemplates(accountID string, f platen.TemplateFilter) (string, []any) {
 // Templates reads a part of an account's templates.
 func (d *DB) Templates(ctx context.Context, accountID string, filter platen.TemplateFilter, page Page) ([]*platen.Template, PageInfo, error) {
 	where, args := whereTemplates(accountID, filter)
-	tail, args, err := page.clause(args)
+	tail, args, err := page.clause(args, "created_at", "id")
 	if err != nil {
 		return nil, PageInfo{}, err
 	}

@@ -234,7 +234,7 @@ func TestBadInputIsAUserErrorWithPathAndCode(t *testing.T) {
 		"no such template":          {vars{"templateId": "tpl_x"}, []string{"input.templateId NOT_FOUND"}},
 		"empty html":                {vars{"html": ""}, []string{"input.html REQUIRED"}},
 		"html too large":            {vars{"html": long}, []string{"input.html TOO_LARGE"}},
-		"css without html":          {vars{"templateId": "tpl_x", "css": "p{}"}, []string{"input.css INVALID"}},
+		"css without html":          {vars{"templateId": "tpl_x", "css": "p{}"}, []string{"input.css INVALID", "input.templateId NOT_FOUND"}},
 		"unclosed output":           {vars{"html": "<p>\n  {{ name </p>"}, []string{"input.html TEMPLATE_INVALID 2:3"}},
 		"unclosed block":            {vars{"html": "ä{% if a %}b"}, []string{"input.html TEMPLATE_INVALID 1:2"}},
 		"unknown tag in the footer": {vars{"html": "<p>", "footerHtml": "\n\n {% nope %}"}, []string{"input.footerHtml TEMPLATE_INVALID 3:2"}},
@@ -267,7 +267,7 @@ func TestBadInputIsAUserErrorWithPathAndCode(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() {
-		list, _, err := shared.db.Submissions(t.Context(), storage.Scope{AccountID: c.account.ID}, storage.Page{First: 10})
+		list, _, err := shared.db.Submissions(t.Context(), storage.Scope{AccountID: c.account.ID}, root.SubmissionFilter{}, storage.Page{First: 10})
 		if err == nil && len(list) != 0 {
 			t.Errorf("refused requests left %d submissions", len(list))
 		}

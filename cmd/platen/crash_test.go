@@ -144,11 +144,11 @@ func TestR9_1NodesOfOneDatabaseAndBucketAreOnePlaten(t *testing.T) {
 func TestAJobThatUsesUpItsAttemptsEndsItsDocument(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
-	s := &root.Submission{Record: root.Record{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission)}, Metadata: []byte("{}"),
+	s := &root.Submission{Source: root.SourceHTML, Output: root.OutputPDF, Record: root.Record{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission)}, Metadata: []byte("{}"),
 		Content: &root.TemplateContent{HTML: "<p>", Page: root.DefaultPageSettings()}}
 	// What it is made of is missing, so that no attempt can come to an outcome.
 	if err := shared.db.InTx(t.Context(), func(tx *storage.Tx) error {
-		if err := tx.CreateSubmission(t.Context(), s); err != nil {
+		if err := tx.CreateSubmissions(t.Context(), []*root.Submission{s}); err != nil {
 			return err
 		}
 		if _, err := tx.SQL().ExecContext(t.Context(), `delete from submission_inputs where submission_id = $1`, s.ID); err != nil {

@@ -25,6 +25,7 @@ import (
 	"platen/egress"
 	"platen/embedpg"
 	"platen/feed"
+	"platen/jsonschema"
 	"platen/keyring"
 	"platen/liquid"
 	"platen/pdf"
@@ -194,12 +195,17 @@ func (p *program) openParts(ctx context.Context) (err error) {
 		return err
 	}
 	p.onClose(func() { engine.Close() })
+	schemas, err := jsonschema.New(jsonschema.Options{Workers: max(2, cores), UID: unprivileged("platen-sandbox", 1), Log: log})
+	if err != nil {
+		return err
+	}
+	p.onClose(func() { schemas.Close() })
 	if p.hub, err = feed.New(ctx, p.db, log); err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine),
+	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine), Schemas: schemas,
 		Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase}
 	// Nodes without workers deliver as well: they test integrations.
 	ways := delivery.Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})}

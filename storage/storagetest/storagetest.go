@@ -137,10 +137,10 @@ func Account(t testing.TB, db *storage.DB) (account *platen.Account, live, test 
 // Submission makes a pending submission of HTML.
 func Submission(t testing.TB, db *storage.DB, accountID string, test bool) *platen.Submission {
 	t.Helper()
-	s := &platen.Submission{Record: platen.Record{AccountID: accountID, ID: platen.NewID(platen.KindSubmission), Test: test},
+	s := &platen.Submission{Source: platen.SourceHTML, Output: platen.OutputPDF, Record: platen.Record{AccountID: accountID, ID: platen.NewID(platen.KindSubmission), Test: test},
 		Content:  &platen.TemplateContent{HTML: "<p>Hello</p>", Page: platen.DefaultPageSettings()},
 		Metadata: []byte("{}")}
-	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateSubmission(t.Context(), s) }); err != nil {
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateSubmissions(t.Context(), []*platen.Submission{s}) }); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -1,0 +1,147 @@
+package storage_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+
+	"platen"
+	"platen/storage"
+	"platen/storage/storagetest"
+)
+
+// grow brings an account to so many submissions, from number from on: a tenth of them
+// test documents, a hundredth failed, a thousandth pending, over ten templates, two
+// batches and twenty customers. Each is a second younger than the one before.
+func grow(t *testing.T, db *storage.DB, accountID string, templates, batches []string, from, to int) {
+	t.Helper()
+	pairs := make([][]byte, 20)
+	for i := range pairs {
+		pairs[i] = storage.MetadataPairs(json.RawMessage(fmt.Sprintf(`{"customer":"c%d"}`, i)))[0]
+	}
+	exec := func(statement string, args ...any) {
+		if _, err := db.SQL().ExecContext(t.Context(), statement, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`insert into submissions (account_id, id, state, test, source, template_id, batch_id, batch_index, metadata, content_type, byte_size,
+			page_count, sha256, blob_key, failure, created_at, processed_at, finished_at)
+		select $1, 'sub_' || lpad(n::text, 18, '0'), state, n % 10 = 3, 'DRAFT', ($2::text[])[n % 10 + 1],
+			case when n < 500 then ($3::text[])[n % 2 + 1] end, case when n < 500 then n end, json_build_object('customer', 'c' || n % 20),
+			'application/pdf', case when done then 1 end, case when done then 1 end, case when done then repeat('a', 64) end,
+			case when done then n::text end, case when state = 'FAILED' then '{}'::json end,
+			'2026-01-01'::timestamptz + n * interval '1 second', case when done then now() end, case when state <> 'PENDING' then now() end
+		from (select n, state, state = 'PROCESSED' as done from (select n,
+			case when n % 1000 = 7 then 'PENDING' when n % 100 = 5 then 'FAILED' else 'PROCESSED' end as state
+			from generate_series($4::integer, $5::integer) as n) as numbered) as drawn`,
+		accountID, pq.Array(templates), pq.Array(batches), from, to-1)
+	exec(`insert into submission_metadata (account_id, pair, at, submission_id)
+		select account_id, ($2::bytea[])[substr(id, 5)::integer % 20 + 1], created_at, id from submissions
+		where account_id = $1 and substr(id, 5)::integer >= $3`, accountID, pq.ByteaArray(pairs), from)
+	exec(`vacuum analyze submissions, submission_metadata`)
+}
+
+// buffers is how many blocks of 8 KB a page of 25 touches, in memory or on disk: what
+// it costs, whatever else the machine is doing.
+func buffers(t *testing.T, db *storage.DB, scope storage.Scope, filter platen.SubmissionFilter, page storage.Page) (blocks, rows int) {
+	t.Helper()
+	statement, args, err := storage.SubmissionList(scope, filter, page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	if err := db.SQL().QueryRowContext(t.Context(), "explain (analyze, buffers, format json) "+statement, args...).Scan(&text); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	var plans []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+			Rows int `json:"Actual Rows"`
+		}
+	}
+	if err := json.Unmarshal(text, &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.Hit + plans[0].Plan.Read, plans[0].Plan.Rows
+}
+
+func TestR3_7APageOfAMillionCostsWhatAPageOfAThousandDoes(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	var templates, batches []string
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
+		for range 10 {
+			template := &platen.Template{AccountID: account.ID, ID: platen.NewID(platen.KindTemplate), Name: "T"}
+			if err := tx.CreateTemplate(t.Context(), template); err != nil {
+				return err
+			}
+			templates = append(templates, template.ID)
+		}
+		for range 2 {
+			batch := &platen.Batch{AccountID: account.ID, ID: platen.NewID(platen.KindBatch), Metadata: []byte("{}")}
+			if err := tx.CreateBatch(t.Context(), batch); err != nil {
+				return err
+			}
+			batches = append(batches, batch.ID)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	middle := func(total int) *time.Time {
+		return new(time.Date(2026, 1, 1, 0, 0, total/2, 0, time.UTC))
+	}
+	type one struct {
+		scope  storage.Scope
+		filter platen.SubmissionFilter
+		page   storage.Page
+	}
+	scope, first := storage.Scope{AccountID: account.ID}, storage.Page{First: 25}
+	asked := func(total int) map[string]one {
+		cursor := storage.Cursor(*middle(total), "sub_")
+		from, until := middle(total), new(middle(total).Add(100*time.Second))
+		return map[string]one{
+			"no filter":               {scope, platen.SubmissionFilter{}, first},
+			"the middle":              {scope, platen.SubmissionFilter{}, storage.Page{First: 25, After: cursor}},
+			"backward":                {scope, platen.SubmissionFilter{}, storage.Page{Last: 25, Before: cursor}},
+			"a test token":            {storage.Scope{AccountID: account.ID, TestOnly: true}, platen.SubmissionFilter{}, first},
+			"test":                    {scope, platen.SubmissionFilter{Test: new(true)}, first},
+			"live":                    {scope, platen.SubmissionFilter{Test: new(false)}, storage.Page{First: 25, After: cursor}},
+			"template":                {scope, platen.SubmissionFilter{TemplateID: templates[4]}, storage.Page{First: 25, After: cursor}},
+			"template without any":    {scope, platen.SubmissionFilter{TemplateID: platen.NewID(platen.KindTemplate)}, first},
+			"batch":                   {scope, platen.SubmissionFilter{BatchID: batches[1]}, first},
+			"a common state":          {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed}}, first},
+			"a rare state":            {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentInvalidData}}, first},
+			"two states":              {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed, platen.DocumentFailed}}, first},
+			"all states":              {scope, platen.SubmissionFilter{States: []platen.DocumentState{"PENDING", "PROCESSED", "FAILED", "INVALID_DATA"}}, storage.Page{Last: 25, Before: cursor}},
+			"a range of time":         {scope, platen.SubmissionFilter{From: from, Until: until}, first},
+			"metadata":                {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"c4"}`)}, storage.Page{First: 25, After: cursor}},
+			"metadata of no document": {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"nobody"}`)}, first},
+		}
+	}
+	const small, large = 1000, 1_000_000
+	grow(t, db, account.ID, templates, batches, 0, small)
+	cost := map[string]int{}
+	for name, of := range asked(small) {
+		cost[name], _ = buffers(t, db, of.scope, of.filter, of.page)
+	}
+	grow(t, db, account.ID, templates, batches, small, large)
+	for name, of := range asked(large) {
+		blocks, rows := buffers(t, db, of.scope, of.filter, of.page)
+		t.Logf("%-24s %4d blocks at %d, %4d at %d (%d rows)", name, cost[name], small, blocks, large, rows)
+		// An index over a million is deeper by a level or two, which counts for each of the
+		// 26 rows that are looked up by another index.
+		if blocks > 3*cost[name]+10 {
+			t.Errorf("%s: a page touches %d blocks of 8 KB at a million submissions, %d at a thousand", name, blocks, cost[name])
+		}
+	}
+	count, err := db.CountSubmissions(t.Context(), scope, platen.SubmissionFilter{})
+	if err != nil || count != storage.CountLimit {
+		t.Errorf("counted %d, %v; want to stop at %d", count, err, storage.CountLimit)
+	}
+}

@@ -1,0 +1,99 @@
+package storage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lib/pq"
+
+	"platen"
+)
+
+// metadataPairs are the top-level names of a metadata object with their values, each
+// pair as a hash: what lists are filtered by. Values are equal as JSON values are:
+// 1.0 is 1, and the order of an object's names does not matter.
+func metadataPairs(metadata json.RawMessage) [][]byte {
+	decoder := json.NewDecoder(strings.NewReader(string(metadata)))
+	decoder.UseNumber()
+	var names map[string]any
+	if decoder.Decode(&names) != nil {
+		return nil // absent
+	}
+	pairs := make([][]byte, 0, len(names))
+	for name, value := range names {
+		text, err := json.Marshal([]any{name, canonical(value)})
+		if err != nil {
+			continue // what was decoded can be encoded
+		}
+		sum := sha256.Sum256(text)
+		pairs = append(pairs, sum[:16])
+	}
+	slices.SortFunc(pairs, func(x, y []byte) int { return strings.Compare(string(x), string(y)) })
+	return pairs
+}
+
+// canonical is a decoded value with its numbers in one spelling each.
+func canonical(value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		return []any{"number", canonicalNumber(string(v))} // apart from a string of the same letters
+	case map[string]any:
+		for name, one := range v {
+			v[name] = canonical(one)
+		}
+	case []any:
+		for i, one := range v {
+			v[i] = canonical(one)
+		}
+		return []any{"list", v}
+	}
+	return value
+}
+
+// canonicalNumber writes a JSON number as digits without zeros around them and an
+// exponent: 12.50 and 1250e-2 are 125e-1. It works on the text, since what a short
+// text such as 1e999999999 stands for can be larger than any memory.
+func canonicalNumber(number string) string {
+	sign := ""
+	if number[0] == '-' {
+		sign, number = "-", number[1:]
+	}
+	digits, power, _ := strings.Cut(strings.ToLower(number), "e")
+	exponent, err := strconv.ParseInt(strings.TrimPrefix(power, "+"), 10, 64)
+	if power != "" && err != nil {
+		return sign + number // an exponent beyond all bounds is equal to itself only
+	}
+	whole, fraction, _ := strings.Cut(digits, ".")
+	digits = strings.TrimLeft(whole+fraction, "0")
+	exponent -= int64(len(fraction))
+	trimmed := strings.TrimRight(digits, "0")
+	if trimmed == "" {
+		return "0"
+	}
+	return sign + trimmed + "e" + strconv.FormatInt(exponent+int64(len(digits)-len(trimmed)), 10)
+}
+
+// createMetadata inserts the pairs by which these new submissions are found.
+func (t *Tx) createMetadata(ctx context.Context, accountID string, submissions []*platen.Submission) error {
+	var ids []string
+	var pairs [][]byte
+	for _, s := range submissions {
+		if s.Preview {
+			continue
+		}
+		for _, pair := range metadataPairs(s.Metadata) {
+			ids, pairs = append(ids, s.ID), append(pairs, pair)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	// now() is the transaction's: the submissions' own created_at.
+	_, err := t.tx.ExecContext(ctx, `insert into submission_metadata (account_id, pair, at, submission_id)
+		select $1, pair, now(), id from unnest($2::bytea[], $3::text[]) as new (pair, id)`, accountID, pq.ByteaArray(pairs), pq.Array(ids))
+	return err
+}
