@@ -110,7 +110,8 @@ func (t *Tool) Watermark(ctx context.Context, file []byte, text string) ([]byte,
 // file. Text, links, tags, form fields, outline and document information are
 // kept; the file says PDF 2.0. A password that CheckPassword refuses is refused
 // here, with the same words. Other errors are those of Inspect; none of them,
-// and no log, holds the password.
+// and no log, holds the password. Encrypting takes several copies: a file whose
+// one stream is larger than some 130 MB ends in Limit.
 func (t *Tool) Protect(ctx context.Context, file []byte, password string) ([]byte, error) {
 	if err := CheckPassword(password); err != nil {
 		return nil, fmt.Errorf("pdf: %w", err)
