@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -172,6 +173,9 @@ func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArg
 			a.NextAttemptAt = &next
 		default:
 			a.State = platen.ActionFailed
+			if done.failure.Retryable {
+				a.Failure = givenUp(*done.failure)
+			}
 		}
 		if err := p.updateAction(ctx, tx, subject, a); err != nil {
 			return err
@@ -190,6 +194,13 @@ func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArg
 		p.Hub.Nudge()
 	}
 	return err
+}
+
+// givenUp is a failure that could pass and has not within the time for it: its message
+// no longer says that it is tried again.
+func givenUp(f platen.Failure) *platen.Failure {
+	f.Message = strings.Replace(f.Message, "It is tried again", "It was tried for a day and is given up: retry the action once that has passed", 1)
+	return &f
 }
 
 // deliver makes one attempt. Its error means that the attempt could not be judged:

@@ -598,6 +598,17 @@ func TestR6_3FailedActionsAreRetriedOneOrAll(t *testing.T) {
 	if got := c.health(id); got.State != "HEALTHY" {
 		t.Errorf("%+v", got)
 	}
+	// It ran although the integration had not answered; a retry of all knocks more gently.
+	forced := func(id string) (all string) {
+		if err := shared.db.SQL().QueryRowContext(t.Context(), `select string_agg(coalesce(args->>'force', 'no'), ' ' order by id)
+			from river.river_job where args->>'action_id' = $1`, id).Scan(&all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if got := forced(failed[0].ID); got != "no true" {
+		t.Errorf("were the jobs of a retried action forced? %s", got)
+	}
 	// A test token retries the actions of test documents alone.
 	var count struct{ Count int }
 	if errs := c.change(c.test, retryFailed, vars{"id": id}, &count); len(errs) > 0 || count.Count != 1 {
@@ -610,6 +621,9 @@ func TestR6_3FailedActionsAreRetriedOneOrAll(t *testing.T) {
 	if a := c.ended(failed[1].ID); a.State != "PROCESSED" {
 		t.Errorf("%+v", a)
 	}
+	if got := forced(failed[1].ID); got != "no no" {
+		t.Errorf("were the jobs of actions that are retried together forced? %s", got)
+	}
 	if errs := c.change(c.live, retryFailed, vars{"id": id}, &count); len(errs) > 0 || count.Count != 0 {
 		t.Errorf("%+v %d", errs, count.Count)
 	}
@@ -620,6 +634,36 @@ func TestR6_3FailedActionsAreRetriedOneOrAll(t *testing.T) {
 	if len(list.Integration.Actions.Nodes) != 3 {
 		t.Errorf("%+v", list)
 	}
+}
+
+func TestR6_3AllFailedActionsOfAnIntegrationAreRetriedHoweverMany(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	server := newS3(t, "archive")
+	id := c.integrate(server, "archive", vars{"bucket": "misspelt"})
+	const many = 260 // more than one transaction takes
+	for n := range many {
+		c.template(fmt.Sprint("Template ", n), "<p>x</p>") // each a copy, without a render
+	}
+	wait := func(state string) {
+		t.Helper()
+		var got struct{ Actions struct{ TotalCount int } }
+		for deadline := time.Now().Add(patience); got.Actions.TotalCount < many; time.Sleep(50 * time.Millisecond) {
+			c.do(`query ($states: [ActionState!]) { actions(filter: {states: $states}) { totalCount } }`, vars{"states": []string{state}}, &got)
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of %d actions are %s", got.Actions.TotalCount, many, state)
+			}
+		}
+	}
+	wait("FAILED")
+	if errs := c.change(c.live, updateS3, vars{"id": id, "input": vars{"bucket": "archive"}}, nil); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	var count struct{ Count int }
+	if errs := c.change(c.live, retryFailed, vars{"id": id}, &count); len(errs) > 0 || count.Count != many {
+		t.Errorf("%+v %d", errs, count.Count)
+	}
+	wait("PROCESSED")
 }
 
 func TestR6_4OneDeadBucketDelaysNobodyElse(t *testing.T) {
@@ -828,5 +872,44 @@ func TestASecretThatCannotBeReadIsAFailureThatNamesTheRemedy(t *testing.T) {
 	}
 	if a := c.ended(a.ID); a.State != "PROCESSED" {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestR6_3AnActionIsGivenUpAfterADayAndARetryBeginsAnew(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	server := newS3(t, "archive")
+	c.integrate(server, "archive", nil)
+	set := func(statement, id string) {
+		t.Helper()
+		if _, err := shared.db.SQL().ExecContext(t.Context(), statement, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release := server.Hold("archive")
+	defer release()
+	doc := c.submit(vars{"html": "<p>x</p>"})
+	id := doc.Actions[0].ID
+	server.WaitForRequest(t, func(r s3test.Request) bool { return strings.Contains(r.Path, "/archive/") })
+	set(`update actions set tried_since = now() - interval '24 hours 1 second' where id = $1`, id)
+	slow := s3test.SlowDown()
+	server.Fault("archive", slow, slow, slow)
+	release()
+	a := c.ended(id)
+	if a.State != "FAILED" || a.Attempts != 1 || a.NextAttemptAt != nil || a.Failure.Code != "STORAGE_UNAVAILABLE" || !a.Failure.Retryable {
+		t.Fatalf("after a day: %+v %+v", a, a.Failure)
+	}
+	if strings.Contains(a.Failure.Message, "is tried again") || !strings.Contains(a.Failure.Message, "retry the action") {
+		t.Errorf("given up, it says: %s", a.Failure.Message)
+	}
+	// The next run has its own day and short pauses at first, whatever was before it:
+	// the pause after 20 attempts of one run is too long for this test.
+	set(`update actions set attempts = 20 where id = $1`, id)
+	server.Fault("archive", slow, slow, slow)
+	if errs := c.change(c.live, retryAction, vars{"id": id}, nil); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if a := c.ended(id); a.State != "PROCESSED" || a.Attempts != 22 {
+		t.Errorf("%+v %+v", a, a.Failure)
 	}
 }
