@@ -78,6 +78,11 @@ func TestR6_5APresignedURLGetsExactlyTheBytes(t *testing.T) {
 		t.Errorf("%+v, want %+v", *receipt, want)
 	}
 	headers := map[string]bool{"Content-Length": true, "Content-Type": true, "User-Agent": true}
+	if _, err := presigned(t, Options{}).Put(t.Context(), platen.PresignedUpload{URL: address, Headers: []platen.Header{{Name: "content-type"}}}, object("", body)); err != nil {
+		t.Error(err)
+	} else if untyped, _ := server.Object("docs", key); untyped.Header.Get("Content-Type") != "" || untyped.Header.Get("User-Agent") == "" {
+		t.Errorf("an empty value did not take its header away: %v", untyped.Header)
+	}
 	for name := range stored.Header {
 		if !headers[name] {
 			t.Errorf("a header that nobody asked for: %s: %s", name, stored.Header.Get(name))

@@ -30,11 +30,14 @@ func (p *Pipeline) newActions(ctx context.Context, tx *storage.Tx, s *platen.Sub
 				AfterUploads: i.Webhook != nil && i.Webhook.SendWhen == platen.WhenDelivered})
 		}
 	}
-	if s.State == platen.DocumentProcessed {
-		if err := tx.PresignedUpload(ctx, s); err != nil {
+	if err := tx.PresignedUpload(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.PresignedUpload != nil {
+		if err := tx.ForgetPresignedUpload(ctx, s); err != nil {
 			return nil, err
 		}
-		if s.PresignedUpload != nil {
+		if s.State == platen.DocumentProcessed {
 			a := &platen.Action{ID: platen.NewID(platen.KindAction), Type: platen.ActionPresignedUpload, State: platen.ActionPending,
 				PresignedUpload: s.PresignedUpload}
 			// Unreadable, it is still an action: its attempt says what is wrong.

@@ -333,6 +333,11 @@ func TestR6_5ADocumentGoesToItsPresignedURL(t *testing.T) {
 		union all select row_to_json(s)::text from submissions s union all select args::text from river.river_job) as all_text where t like '%X-Amz-Signature%'`).Scan(&rows); err != nil || rows > 0 {
 		t.Errorf("%d rows show a signature, %v", rows, err)
 	}
+	// Nor is it kept, encrypted, when nothing more is to be sent there.
+	if err := shared.db.SQL().QueryRowContext(t.Context(), `select (select count(*) from submission_inputs where account_id = $1 and presigned_upload is not null)
+		+ (select count(*) from actions where account_id = $1 and presigned_upload is not null)`, c.account.ID).Scan(&rows); err != nil || rows > 0 {
+		t.Errorf("%d rows keep a presigned URL that was used or never will be, %v", rows, err)
+	}
 	for name, input := range map[string]vars{
 		"expired":       {"url": strings.Replace(presign(t, server, "k", time.Minute), "X-Amz-Date=20", "X-Amz-Date=19", 1)},
 		"a bad header":  {"url": address, "headers": []vars{{"name": "Host", "value": "x"}}},
