@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -198,6 +200,12 @@ func TestR5_1DisablingStopsNewActionsOnlyAndDeletingFailsThePendingOnes(t *testi
 	}
 	if a := c.action(pending.ID); a.State != "PENDING" {
 		t.Errorf("disabling ended an action: %+v", a)
+	}
+	if errs := c.change(c.live, updateS3, vars{"id": id, "input": vars{"enabled": true}}, nil); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if other := c.submit(vars{"html": "<p>z</p>"}); len(other.Actions) != 2 {
+		t.Errorf("an integration that is enabled again has no action: %v", other)
 	}
 	var deleted struct{ DeletedID string }
 	if errs := c.change(c.live, deleteIntegration, vars{"id": id}, &deleted); len(errs) > 0 || deleted.DeletedID != id {
@@ -526,8 +534,24 @@ func TestR6_6AWebhookCanWaitForTheUploads(t *testing.T) {
 	defer release()
 	created := c.submit(vars{"html": "<p>x</p>"})
 	upload := func(p post) string {
+		// DocSpring's documented check says the same of the very bytes.
+		check := exec.CommandContext(t.Context(), "node", "../../delivery/testdata/docspring-check.js")
+		check.Stdin = bytes.NewReader(p.body)
+		uploaded, err := check.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "false\n"
+		defer func() {
+			if string(uploaded) != want {
+				t.Errorf("the documented check says %s of %s", uploaded, p.body)
+			}
+		}()
 		for _, a := range p.read(t).Submission.Actions {
 			if a.ActionType == "aws_s3_upload" {
+				if a.State == "processed" {
+					want = "true\n"
+				}
 				return a.State
 			}
 		}
