@@ -30,22 +30,17 @@ func (p *Pipeline) newActions(ctx context.Context, tx *storage.Tx, s *platen.Sub
 				AfterUploads: i.Webhook != nil && i.Webhook.SendWhen == platen.WhenDelivered})
 		}
 	}
-	if err := tx.PresignedUpload(ctx, s); err != nil {
+	if err := tx.TakePresignedUpload(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.PresignedUpload != nil {
-		if err := tx.ForgetPresignedUpload(ctx, s); err != nil {
-			return nil, err
+	if s.PresignedUpload != nil && s.State == platen.DocumentProcessed {
+		a := &platen.Action{ID: platen.NewID(platen.KindAction), Type: platen.ActionPresignedUpload, State: platen.ActionPending,
+			PresignedUpload: s.PresignedUpload}
+		// Unreadable, it is still an action: its attempt says what is wrong.
+		if address, err := p.presignedUpload(s, s.PresignedUpload); err == nil {
+			a.Destination = address.Destination()
 		}
-		if s.State == platen.DocumentProcessed {
-			a := &platen.Action{ID: platen.NewID(platen.KindAction), Type: platen.ActionPresignedUpload, State: platen.ActionPending,
-				PresignedUpload: s.PresignedUpload}
-			// Unreadable, it is still an action: its attempt says what is wrong.
-			if address, err := p.presignedUpload(s, s.PresignedUpload); err == nil {
-				a.Destination = address.Destination()
-			}
-			actions = append(actions, a)
-		}
+		actions = append(actions, a)
 	}
 	uploads := (&platen.Record{Actions: actions}).UploadsPending()
 	for _, a := range actions {

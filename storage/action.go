@@ -256,13 +256,6 @@ func (t *Tx) SetPresignedUpload(ctx context.Context, a *platen.Action) error {
 	return err
 }
 
-// ForgetPresignedUpload takes the address of a submission that leaves PENDING from its
-// inputs: from then on its action has it, or nobody.
-func (t *Tx) ForgetPresignedUpload(ctx context.Context, s *platen.Submission) error {
-	_, err := t.tx.ExecContext(ctx, `update submission_inputs set presigned_upload = null where account_id = $1 and submission_id = $2`, s.AccountID, s.ID)
-	return err
-}
-
 // RetryActions makes those of these actions PENDING again that are FAILED, with an
 // event of each, and returns them. No two of them may have the same subject. It has
 // to come before anything that the transaction writes: see lockRecord.

@@ -271,11 +271,18 @@ func failureFrom(text []byte, into **platen.Failure) error {
 	return nil
 }
 
-// PresignedUpload reads where a submission's file goes besides the integrations; nil:
-// nowhere.
-func (t *Tx) PresignedUpload(ctx context.Context, s *platen.Submission) error {
-	return notFound(t.tx.GetContext(ctx, &s.PresignedUpload, `select presigned_upload from submission_inputs
-		where account_id = $1 and submission_id = $2`, s.AccountID, s.ID))
+// TakePresignedUpload reads where a submission that leaves PENDING goes besides the
+// integrations; nil: nowhere. The inputs forget it, and the password with it: from then
+// on the action has the address, or nobody, and the password has done its work.
+func (t *Tx) TakePresignedUpload(ctx context.Context, s *platen.Submission) error {
+	err := t.tx.GetContext(ctx, &s.PresignedUpload, `with had as (select presigned_upload from submission_inputs where account_id = $1 and submission_id = $2)
+		update submission_inputs set presigned_upload = null, password = null
+		where account_id = $1 and submission_id = $2 and (presigned_upload is not null or password is not null)
+		returning (select presigned_upload from had)`, s.AccountID, s.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // neither was given
+	}
+	return err
 }
 
 // Submission reads one submission in a scope.

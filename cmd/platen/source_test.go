@@ -297,7 +297,11 @@ func TestR3_1APasswordOpensThePDF(t *testing.T) {
 			t.Errorf("%s: not AES-256: %s", name, out)
 		}
 	}
-	// It is stored nowhere in clear.
+	// It is stored nowhere in clear, and once it has done its work nowhere at all.
+	var kept int
+	if err := shared.db.SQL().QueryRowContext(t.Context(), `select count(*) from submission_inputs where account_id = $1 and password is not null`, c.account.ID).Scan(&kept); err != nil || kept > 0 {
+		t.Errorf("%d documents keep their password, %v", kept, err)
+	}
 	var clear int
 	if err := shared.db.SQL().QueryRowContext(t.Context(), `select count(*) from submission_inputs, idempotency_keys
 		where submission_inputs.account_id = $1 and position($2 in submission_inputs::text) > 0`, c.account.ID, password).Scan(&clear); err != nil || clear > 0 {
