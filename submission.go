@@ -126,10 +126,14 @@ const (
 // is checked where it is still in clear: see ValidatePassword.
 func (s *Submission) Validate() Errors {
 	var errs Errors
-	if s.Content != nil && s.Source != SourceURL {
-		errs = append(errs, s.Content.Validate()...)
-	} else if s.Content != nil {
+	switch {
+	case s.Content == nil:
+	case s.Source == SourceTemplate: // what was published was judged then
+		errs = append(errs, s.Content.Page.Validate().At("page")...)
+	case s.Source == SourceURL:
 		errs = append(errs, s.Content.validateParts()...)
+	default:
+		errs = append(errs, s.Content.Validate()...)
 	}
 	if s.Source == SourceURL {
 		errs = append(errs, validateAddress(s.URL)...)

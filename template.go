@@ -75,8 +75,8 @@ type Template struct {
 	ID            string
 	Name          string
 	Description   string
-	Draft         TemplateContent
-	LatestVersion int // number of the latest published version; 0: none yet
+	Draft         *TemplateContent // large: nil in lists
+	LatestVersion int              // number of the latest published version; 0: none yet
 	// ExpireAfter is after how many seconds its submissions expire unless they say
 	// otherwise; nil: never.
 	ExpireAfter *int
@@ -118,11 +118,11 @@ type TemplateFilter struct {
 // TemplateVersion is an immutable, published state of a template.
 type TemplateVersion struct {
 	Record
-	TemplateID   string          `json:"templateId"`
-	TemplateName string          `json:"templateName"` // as it is now: names are not versioned
-	Number       int             `json:"number"`       // 1, 2, 3, ... within the template; never reused
-	Content      TemplateContent `json:"-"`            // not in events
-	PublishedAt  time.Time       `json:"publishedAt"`
+	TemplateID   string           `json:"templateId"`
+	TemplateName string           `json:"templateName"` // as it is now: names are not versioned
+	Number       int              `json:"number"`       // 1, 2, 3, ... within the template; never reused
+	Content      *TemplateContent `json:"-"`            // large: nil in lists and events
+	PublishedAt  time.Time        `json:"publishedAt"`
 }
 
 // Final tells whether nothing more happens to the version by itself: its copies are

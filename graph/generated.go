@@ -681,6 +681,7 @@ type SubscriptionResolver interface {
 	ActionUpdated(ctx context.Context, id string) (<-chan *ActionEvent, error)
 }
 type TemplateResolver interface {
+	Draft(ctx context.Context, objs []*Template) ([]*TemplateContent, error)
 	LatestVersion(ctx context.Context, objs []*Template) ([]*TemplateVersion, error)
 	HasUnpublishedChanges(ctx context.Context, objs []*Template) ([]bool, error)
 	Version(ctx context.Context, objs []*Template, number int) ([]*TemplateVersion, error)
@@ -695,6 +696,7 @@ type TemplateContentResolver interface {
 type TemplateVersionResolver interface {
 	Template(ctx context.Context, objs []*TemplateVersion) ([]*Template, error)
 
+	Content(ctx context.Context, objs []*TemplateVersion) ([]*TemplateContent, error)
 	Actions(ctx context.Context, objs []*TemplateVersion, typeArg *platen.ActionType) ([][]*Action, error)
 }
 type WebhookIntegrationResolver interface {
@@ -3512,7 +3514,7 @@ type Template implements Node {
   "As given."
   description: String
   "What is edited; publishing freezes it as the next version."
-  draft: TemplateContent!
+  draft: TemplateContent! @goField(forceResolver: true, batch: true)
   "What a submission uses; null until first published."
   latestVersion: TemplateVersion @goField(forceResolver: true, batch: true)
   "True when publishing would make a new version."
@@ -3547,7 +3549,7 @@ type TemplateVersion implements Node {
   "1, 2, 3, ... within the template; never reused."
   number: Int!
   "What was published."
-  content: TemplateContent!
+  content: TemplateContent! @goField(forceResolver: true, batch: true)
   "Copies of this version in the integrations' buckets."
   actions(
     "Only those of this type."
@@ -15360,7 +15362,7 @@ func _Template_draft(ctx context.Context, ec *executionContext, field graphql.Co
 			return fieldContext_Template_draft(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Draft, nil
+			return ec.resolveBatch_Template_draft(ctx, field, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TemplateContent) graphql.Marshaler {
@@ -15374,13 +15376,36 @@ func fieldContext_Template_draft(_ context.Context, ec *executionContext, field 
 	fc = &graphql.FieldContext{
 		Object:     "Template",
 		Field:      field,
-		IsMethod:   false,
-		IsResolver: false,
+		IsMethod:   true,
+		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return childFields_TemplateContent(ctx, ec, field)
 		},
 	}
 	return fc, nil
+}
+func (ec *executionContext) resolveBatch_Template_draft(ctx context.Context, field graphql.CollectedField, obj *Template) (any, error) {
+	resolver := ec.Resolvers.Template()
+	if batch, ok := graphql.BatchParentsFor[*Template](ctx, "Template"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Draft(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[*TemplateContent](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"Template.draft",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Draft(ctx, []*Template{obj})
+	return graphql.ResolveBatchSingleResult[*TemplateContent](
+		ctx,
+		results,
+		err,
+		"Template.draft",
+	)
 }
 
 func _Template_latestVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
@@ -16279,7 +16304,7 @@ func _TemplateVersion_content(ctx context.Context, ec *executionContext, field g
 			return fieldContext_TemplateVersion_content(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Content, nil
+			return ec.resolveBatch_TemplateVersion_content(ctx, field, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TemplateContent) graphql.Marshaler {
@@ -16293,13 +16318,36 @@ func fieldContext_TemplateVersion_content(_ context.Context, ec *executionContex
 	fc = &graphql.FieldContext{
 		Object:     "TemplateVersion",
 		Field:      field,
-		IsMethod:   false,
-		IsResolver: false,
+		IsMethod:   true,
+		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return childFields_TemplateContent(ctx, ec, field)
 		},
 	}
 	return fc, nil
+}
+func (ec *executionContext) resolveBatch_TemplateVersion_content(ctx context.Context, field graphql.CollectedField, obj *TemplateVersion) (any, error) {
+	resolver := ec.Resolvers.TemplateVersion()
+	if batch, ok := graphql.BatchParentsFor[*TemplateVersion](ctx, "TemplateVersion"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Content(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[*TemplateContent](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"TemplateVersion.content",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Content(ctx, []*TemplateVersion{obj})
+	return graphql.ResolveBatchSingleResult[*TemplateContent](
+		ctx,
+		results,
+		err,
+		"TemplateVersion.content",
+	)
 }
 
 func _TemplateVersion_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersion) (ret graphql.Marshaler) {
@@ -24394,10 +24442,43 @@ func _Template(ctx context.Context, ec *executionContext, sel ast.SelectionSet, 
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "draft":
-			out.Values[i] = _Template_draft(ctx, ec, field, obj)
-			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Template_draft(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
 			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "latestVersion":
 			field := field
 
@@ -24945,10 +25026,43 @@ func _TemplateVersion(ctx context.Context, ec *executionContext, sel ast.Selecti
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "content":
-			out.Values[i] = _TemplateVersion_content(ctx, ec, field, obj)
-			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _TemplateVersion_content(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
 			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "actions":
 			field := field
 

@@ -975,8 +975,6 @@ type Template struct {
 	Name string `json:"name"`
 	// As given.
 	Description *string `json:"description"`
-	// What is edited; publishing freezes it as the next version.
-	Draft *TemplateContent `json:"draft"`
 	// Seconds after their creation at which submissions of this template expire, unless they say otherwise; null: never.
 	ExpireAfter *int `json:"expireAfter"`
 	// Since when it is archived; null: it is not. Archived templates are left out of lists and take no new submissions. They can still be edited and published.
@@ -1077,8 +1075,6 @@ type TemplateVersion struct {
 	ID string `json:"id"`
 	// 1, 2, 3, ... within the template; never reused.
 	Number int `json:"number"`
-	// What was published.
-	Content *TemplateContent `json:"content"`
 	// When it was published.
 	PublishedAt time.Time               `json:"publishedAt"`
 	Source      *platen.TemplateVersion `json:"-"`

@@ -345,7 +345,11 @@ func keyDocument(subject platen.Subject) delivery.Document {
 // is a *platen.Failure when it says something about the copy.
 func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delivery.Object, closeObject func() error, err error) {
 	if v, ok := subject.(*platen.TemplateVersion); ok {
-		content := versionFile(v)
+		version, err := p.DB.VersionContent(ctx, v.AccountID, v.ID)
+		if err != nil {
+			return o, nil, err
+		}
+		content := versionFile(version)
 		sum := sha256.Sum256(content)
 		return delivery.Object{Body: bytes.NewReader(content), Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:]),
 			ContentType: "text/html; charset=utf-8", Filename: fmt.Sprintf("%s-%d.html", v.TemplateID, v.Number)}, func() error { return nil }, nil

@@ -130,6 +130,7 @@ type versions map[string]*source
 type source struct {
 	template *platen.Template
 	version  *platen.TemplateVersion // nil: the draft
+	content  platen.TemplateContent  // of a version, its page settings alone
 	mistake  *platen.Error           // why it cannot be used
 }
 
@@ -160,10 +161,9 @@ func (p *Pipeline) prepare(ctx context.Context, scope storage.Scope, r Request, 
 			mistake := *of.mistake // its path is made longer for each that meets it
 			return nil, append(errs, &mistake)
 		}
-		content := of.template.Draft
+		content := of.content
 		s.Source, s.TemplateID, s.TemplateName = platen.SourceDraft, of.template.ID, of.template.Name
 		if of.version != nil {
-			content = of.version.Content
 			s.Source, s.TemplateVersionID, s.TemplateVersionNumber = platen.SourceTemplate, of.version.ID, of.version.Number
 		} else {
 			s.Test = true
@@ -300,7 +300,11 @@ func (p *Pipeline) findSource(ctx context.Context, accountID, templateID string,
 	if platen.KindOf(templateID) != platen.KindTemplate {
 		return missing()
 	}
-	template, err := p.DB.Template(ctx, accountID, templateID)
+	read := p.DB.Template
+	if draft {
+		read = p.DB.TemplateWithDraft
+	}
+	template, err := read(ctx, accountID, templateID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return missing()
@@ -309,7 +313,7 @@ func (p *Pipeline) findSource(ctx context.Context, accountID, templateID string,
 	case template.ArchivedAt != nil:
 		return mistake(platen.CodeConflict, "templateId", "The template is archived and takes no new submissions. Use another, or unarchive it with updateTemplate.")
 	case draft:
-		return &source{template: template}, nil
+		return &source{template: template, content: *template.Draft}, nil
 	case template.LatestVersion == 0:
 		return mistake(platen.CodeConflict, "templateId", "The template was never published. Publish it with publishTemplate, or use its draft with draft: true.")
 	}
@@ -321,7 +325,11 @@ func (p *Pipeline) findSource(ctx context.Context, accountID, templateID string,
 	if err == nil && version == nil {
 		return mistake(platen.CodeNotFound, "templateVersion", fmt.Sprintf("The template has no version %d; the latest is %d.", *number, template.LatestVersion))
 	}
-	return &source{template: template, version: version}, err
+	of := &source{template: template, version: version}
+	if err == nil {
+		of.content.Page, err = p.DB.VersionPage(ctx, accountID, version.ID)
+	}
+	return of, err
 }
 
 // Await returns the submission when it has left PENDING, or as it is after the

@@ -72,7 +72,7 @@ func (p *Pipeline) PublishTemplate(ctx context.Context, accountID, id string) (v
 	defer p.Hub.Nudge()
 	var mistakes platen.Errors
 	_, err = p.editTemplate(ctx, accountID, id, func(t *platen.Template) (err error) {
-		mistakes, err = p.checkContent(ctx, t.Draft)
+		mistakes, err = p.checkContent(ctx, *t.Draft)
 		return err
 	}, func(tx *storage.Tx, _ *platen.Template) (err error) {
 		var fresh bool
@@ -102,8 +102,12 @@ func (p *Pipeline) RestoreTemplateVersion(ctx context.Context, accountID, id str
 	if err != nil {
 		return nil, err
 	}
+	content, err := p.DB.VersionContent(ctx, accountID, id)
+	if err != nil {
+		return nil, err
+	}
 	return p.editTemplate(ctx, accountID, v.TemplateID, func(t *platen.Template) error {
-		t.Draft = v.Content
+		t.Draft = content
 		return nil
 	}, func(tx *storage.Tx, t *platen.Template) error { return tx.UpdateTemplate(ctx, t) })
 }
@@ -122,7 +126,7 @@ func (p *Pipeline) editTemplate(ctx context.Context, accountID, id string, chang
 		return nil, missing
 	}
 	for {
-		t, err := p.DB.Template(ctx, accountID, id)
+		t, err := p.DB.TemplateWithDraft(ctx, accountID, id)
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil, missing
 		}
@@ -151,7 +155,7 @@ func (p *Pipeline) editTemplate(ctx context.Context, accountID, id string, chang
 
 // checkTemplate finds all mistakes of a template.
 func (p *Pipeline) checkTemplate(ctx context.Context, t *platen.Template) error {
-	mistakes, err := p.checkContent(ctx, t.Draft)
+	mistakes, err := p.checkContent(ctx, *t.Draft)
 	if err != nil {
 		return err
 	}
@@ -196,13 +200,13 @@ func (p *Pipeline) Variables(ctx context.Context, c platen.TemplateContent) ([]s
 // versionFile is a published version as one HTML file: its HTML as it was written,
 // and after it what else it has, where browsers find the styles and leave the rest
 // alone.
-func versionFile(v *platen.TemplateVersion) []byte {
+func versionFile(c *platen.TemplateContent) []byte {
 	var file bytes.Buffer
-	file.WriteString(v.Content.HTML)
+	file.WriteString(c.HTML)
 	for _, part := range []struct{ begin, text, end string }{
-		{"\n<style>", v.Content.CSS, "</style>\n"},
-		{"\n<template data-platen=\"header\">", v.Content.HeaderHTML, "</template>\n"},
-		{"\n<template data-platen=\"footer\">", v.Content.FooterHTML, "</template>\n"},
+		{"\n<style>", c.CSS, "</style>\n"},
+		{"\n<template data-platen=\"header\">", c.HeaderHTML, "</template>\n"},
+		{"\n<template data-platen=\"footer\">", c.FooterHTML, "</template>\n"},
 	} {
 		if part.text != "" {
 			file.WriteString(part.begin + part.text + part.end)

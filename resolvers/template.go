@@ -13,17 +13,41 @@ import (
 )
 
 func toTemplate(t *platen.Template) *graph.Template {
-	return &graph.Template{ID: t.ID, Name: t.Name, Description: orNull(t.Description), Draft: toContent(t.Draft),
+	return &graph.Template{ID: t.ID, Name: t.Name, Description: orNull(t.Description),
 		ExpireAfter: t.ExpireAfter, ArchivedAt: t.ArchivedAt, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, Source: t}
 }
 
 func toTemplateVersion(v *platen.TemplateVersion) *graph.TemplateVersion {
-	return &graph.TemplateVersion{ID: v.ID, Number: v.Number, Content: toContent(v.Content), PublishedAt: v.PublishedAt, Source: v}
+	return &graph.TemplateVersion{ID: v.ID, Number: v.Number, PublishedAt: v.PublishedAt, Source: v}
 }
 
-func toContent(c platen.TemplateContent) *graph.TemplateContent {
+func (r template) Draft(ctx context.Context, objs []*graph.Template) ([]*graph.TemplateContent, error) {
+	// What a mutation made brings its own, as it was then.
+	drafts, err := r.DB.Drafts(ctx, caller(ctx).AccountID, ids(objs, func(t *graph.Template) string {
+		if t.Source.Draft != nil {
+			return ""
+		}
+		return t.ID
+	}))
+	return each(objs, err, func(t *graph.Template) *graph.TemplateContent {
+		if t.Source.Draft != nil {
+			return toContent(t.Source.Draft)
+		}
+		return toContent(drafts[t.ID])
+	})
+}
+
+func (r templateVersion) Content(ctx context.Context, objs []*graph.TemplateVersion) ([]*graph.TemplateContent, error) {
+	contents, err := r.DB.VersionContents(ctx, caller(ctx).AccountID, ids(objs, func(v *graph.TemplateVersion) string { return v.ID }))
+	return each(objs, err, func(v *graph.TemplateVersion) *graph.TemplateContent { return toContent(contents[v.ID]) })
+}
+
+func toContent(c *platen.TemplateContent) *graph.TemplateContent {
+	if c == nil {
+		return nil
+	}
 	return &graph.TemplateContent{HTML: c.HTML, CSS: orNull(c.CSS), HeaderHTML: orNull(c.HeaderHTML), FooterHTML: orNull(c.FooterHTML),
-		Page: toPage(c.Page), Schema: c.Schema, SampleData: c.SampleData, Source: &c}
+		Page: toPage(c.Page), Schema: c.Schema, SampleData: c.SampleData, Source: c}
 }
 
 func toPage(p platen.PageSettings) *graph.PageSettings {
@@ -109,7 +133,7 @@ func (r mutation) CreateTemplate(ctx context.Context, input graph.CreateTemplate
 		return &graph.CreateTemplatePayload{UserErrors: shown}, err
 	}
 	t, err := r.Pipeline.CreateTemplate(ctx, scope(ctx), key, &platen.Template{Name: input.Name, Description: given(input.Description),
-		ExpireAfter: input.ExpireAfter.Value(), Draft: fromContent(input.Content)}, input.Publish)
+		ExpireAfter: input.ExpireAfter.Value(), Draft: new(fromContent(input.Content))}, input.Publish)
 	shown, err := userErrors(err, "input")
 	if err != nil || len(shown) > 0 {
 		return &graph.CreateTemplatePayload{UserErrors: shown}, err
@@ -122,7 +146,7 @@ func (r mutation) UpdateTemplate(ctx context.Context, id string, input graph.Upd
 		set(input.Name, &t.Name, "")
 		set(input.Description, &t.Description, "")
 		if content, given := input.Content.ValueOK(); given {
-			setContent(content, &t.Draft)
+			setContent(content, t.Draft)
 		}
 		if seconds, given := input.ExpireAfter.ValueOK(); given {
 			t.ExpireAfter = seconds

@@ -101,6 +101,9 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 			if heavyFields[s.Name] {
 				part.values += w.heavy
 			}
+			if s.Name == "draft" || s.Name == "content" {
+				part.values += w.heavy / 2 // it is read whole, whatever of it is selected
+			}
 		case *ast.InlineFragment:
 			if part, ok = w.set(s.SelectionSet, depth); !ok || len(s.Directives) > w.directives {
 				return total, false

@@ -76,7 +76,7 @@ func TestR3_7APageOfAMillionCostsWhatAPageOfAThousandDoes(t *testing.T) {
 	var templates, batches []string
 	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
 		for range 10 {
-			template := &platen.Template{AccountID: account.ID, ID: platen.NewID(platen.KindTemplate), Name: "T"}
+			template := &platen.Template{AccountID: account.ID, ID: platen.NewID(platen.KindTemplate), Name: "T", Draft: &platen.TemplateContent{HTML: "x"}}
 			if err := tx.CreateTemplate(t.Context(), template); err != nil {
 				return err
 			}

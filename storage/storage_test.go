@@ -58,7 +58,7 @@ func TestR1_3AnotherAccountSeesNothing(t *testing.T) {
 	s := storagetest.Submission(t, db, mine.ID, false)
 	i := integration(t, db, mine.ID, platen.AppliesToLive)
 	action := process(t, db, s, i)
-	template := &platen.Template{AccountID: mine.ID, ID: platen.NewID(platen.KindTemplate), Name: "T", Draft: platen.TemplateContent{HTML: "x"}}
+	template := &platen.Template{AccountID: mine.ID, ID: platen.NewID(platen.KindTemplate), Name: "T", Draft: &platen.TemplateContent{HTML: "x"}}
 	var version *platen.TemplateVersion
 	if err := db.InTx(t.Context(), func(tx *storage.Tx) (err error) {
 		if err := tx.CreateTemplate(t.Context(), template); err != nil {

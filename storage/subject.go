@@ -118,7 +118,7 @@ func subjectRow(ctx context.Context, q querier, scope Scope, id, lock string) (p
 		if err := q.GetContext(ctx, &row, templateVersions+` where v.account_id = $1 and v.id = $2`+lock, scope.AccountID, id); err != nil {
 			return nil, notFound(err)
 		}
-		return row.templateVersion()
+		return row.templateVersion(), nil
 	}
 	return nil, ErrNotFound
 }
@@ -178,11 +178,7 @@ func (t *Tx) subjects(ctx context.Context, accountID string, ids []string) (map[
 		return nil, err
 	}
 	for _, row := range versions {
-		v, err := row.templateVersion()
-		if err != nil {
-			return nil, err
-		}
-		subjects[v.ID] = v
+		subjects[row.ID] = row.templateVersion()
 	}
 	actions, err := actionsOf(ctx, t.tx, accountID, ids)
 	for id, subject := range subjects {

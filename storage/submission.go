@@ -334,11 +334,11 @@ func (d *DB) SubmissionContent(ctx context.Context, s *platen.Submission) error 
 	content := platen.TemplateContent{HTML: row.HTML.String, CSS: row.CSS.String, HeaderHTML: row.HeaderHTML.String,
 		FooterHTML: row.FooterHTML.String, Schema: row.Schema}
 	if s.TemplateVersionID != "" {
-		version, err := d.TemplateVersion(ctx, s.AccountID, s.TemplateVersionID)
+		published, err := d.VersionContent(ctx, s.AccountID, s.TemplateVersionID)
 		if err != nil {
 			return err
 		}
-		content = version.Content
+		content = *published
 	}
 	content.Page = platen.PageSettings{}
 	if err := json.Unmarshal(row.Page, &content.Page); err != nil {

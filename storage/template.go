@@ -16,7 +16,6 @@ type templateRow struct {
 	ID            string     `db:"id"`
 	Name          string     `db:"name"`
 	Description   string     `db:"description"`
-	Draft         []byte     `db:"draft"`
 	LatestVersion int        `db:"latest_version"`
 	ExpireAfter   *int       `db:"expire_after"`
 	ArchivedAt    *time.Time `db:"archived_at"`
@@ -24,15 +23,21 @@ type templateRow struct {
 	UpdatedAt     time.Time  `db:"updated_at"`
 }
 
-const templateColumns = `account_id, id, name, description, draft, latest_version, expire_after, archived_at, created_at, updated_at`
+// templateColumns leave out the draft, which can be megabytes.
+const templateColumns = `account_id, id, name, description, latest_version, expire_after, archived_at, created_at, updated_at`
 
-func (r *templateRow) template() (*platen.Template, error) {
-	t := &platen.Template{AccountID: r.AccountID, ID: r.ID, Name: r.Name, Description: r.Description,
+func (r *templateRow) template() *platen.Template {
+	return &platen.Template{AccountID: r.AccountID, ID: r.ID, Name: r.Name, Description: r.Description,
 		LatestVersion: r.LatestVersion, ExpireAfter: r.ExpireAfter, ArchivedAt: r.ArchivedAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
-	if err := json.Unmarshal(r.Draft, &t.Draft); err != nil {
-		return nil, fmt.Errorf("draft of %s: %w", r.ID, err)
+}
+
+// contentFrom reads a content as it is stored.
+func contentFrom(id string, text []byte) (*platen.TemplateContent, error) {
+	c := new(platen.TemplateContent)
+	if err := json.Unmarshal(text, c); err != nil {
+		return nil, fmt.Errorf("content of %s: %w", id, err)
 	}
-	return t, nil
+	return c, nil
 }
 
 type templateVersionRow struct {
@@ -41,24 +46,19 @@ type templateVersionRow struct {
 	TemplateID     string    `db:"template_id"`
 	TemplateName   string    `db:"template_name"`
 	Number         int       `db:"number"`
-	Content        []byte    `db:"content"`
 	PublishedAt    time.Time `db:"published_at"`
 	PendingActions int       `db:"pending_actions"`
 	Changes        int       `db:"changes"`
 }
 
-const templateVersions = `select v.account_id, v.id, v.template_id, t.name as template_name, v.number, v.content, v.published_at,
+const templateVersions = `select v.account_id, v.id, v.template_id, t.name as template_name, v.number, v.published_at,
 		v.pending_actions, v.changes
 	from template_versions v join templates t on t.account_id = v.account_id and t.id = v.template_id`
 
-func (r *templateVersionRow) templateVersion() (*platen.TemplateVersion, error) {
-	v := &platen.TemplateVersion{
+func (r *templateVersionRow) templateVersion() *platen.TemplateVersion {
+	return &platen.TemplateVersion{
 		Record:     platen.Record{AccountID: r.AccountID, ID: r.ID, PendingActions: r.PendingActions, Changes: r.Changes},
 		TemplateID: r.TemplateID, TemplateName: r.TemplateName, Number: r.Number, PublishedAt: r.PublishedAt}
-	if err := json.Unmarshal(r.Content, &v.Content); err != nil {
-		return nil, fmt.Errorf("content of %s: %w", r.ID, err)
-	}
-	return v, nil
 }
 
 // CreateTemplate inserts a template.
@@ -101,11 +101,10 @@ func (t *Tx) setTemplate(ctx context.Context, template *platen.Template, stateme
 	if err := t.tx.GetContext(ctx, &row, statement, args...); err != nil {
 		return notFound(err)
 	}
-	read, err := row.template()
-	if err == nil {
-		*template = *read
-	}
-	return err
+	draft := template.Draft
+	*template = *row.template()
+	template.Draft = draft
+	return nil
 }
 
 // unpublished holds of a template whose draft is not its latest version. A version is
@@ -137,8 +136,7 @@ func (t *Tx) PublishTemplate(ctx context.Context, accountID, templateID string) 
 		accountID, templateID); err != nil {
 		return nil, false, notFound(err)
 	}
-	v, err = row.templateVersion()
-	return v, fresh, err
+	return row.templateVersion(), fresh, nil
 }
 
 // AddVersionActions gives a version that this transaction has just published the
@@ -158,12 +156,74 @@ func (t *Tx) AddVersionActions(ctx context.Context, v *platen.TemplateVersion, a
 	return t.recordChange(ctx, v, "")
 }
 
-// Template reads one template of an account.
+// Template reads one template of an account, without its draft.
 func (d *DB) Template(ctx context.Context, accountID, id string) (*platen.Template, error) {
 	return one(d.TemplatesByID(ctx, accountID, []string{id}))(id)
 }
 
-// TemplatesByID reads those of these templates that the account has.
+// TemplateWithDraft reads one template of an account and its draft, as they are at one
+// moment.
+func (d *DB) TemplateWithDraft(ctx context.Context, accountID, id string) (*platen.Template, error) {
+	var row struct {
+		templateRow
+		Draft []byte `db:"draft"`
+	}
+	if err := d.db.GetContext(ctx, &row, `select `+templateColumns+`, draft from templates where account_id = $1 and id = $2`, accountID, id); err != nil {
+		return nil, notFound(err)
+	}
+	t := row.template()
+	var err error
+	t.Draft, err = contentFrom(id, row.Draft)
+	return t, err
+}
+
+// Drafts reads the drafts of those of these templates that the account has.
+func (d *DB) Drafts(ctx context.Context, accountID string, ids []string) (map[string]*platen.TemplateContent, error) {
+	return d.contents(ctx, `select id, draft as content from templates where account_id = $1 and id = any($2)`, accountID, ids)
+}
+
+// VersionContents reads the contents of those of these versions that the account has.
+func (d *DB) VersionContents(ctx context.Context, accountID string, ids []string) (map[string]*platen.TemplateContent, error) {
+	return d.contents(ctx, `select id, content from template_versions where account_id = $1 and id = any($2)`, accountID, ids)
+}
+
+// VersionContent reads the content of one version of an account's templates.
+func (d *DB) VersionContent(ctx context.Context, accountID, id string) (*platen.TemplateContent, error) {
+	return one(d.VersionContents(ctx, accountID, []string{id}))(id)
+}
+
+// VersionPage reads how a version is printed, without the rest of it.
+func (d *DB) VersionPage(ctx context.Context, accountID, id string) (page platen.PageSettings, err error) {
+	var text []byte
+	if err := d.db.GetContext(ctx, &text, `select content->'page' from template_versions where account_id = $1 and id = $2`, accountID, id); err != nil {
+		return page, notFound(err)
+	}
+	return page, json.Unmarshal(text, &page)
+}
+
+func (d *DB) contents(ctx context.Context, query, accountID string, ids []string) (map[string]*platen.TemplateContent, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []struct {
+		ID      string
+		Content []byte
+	}
+	if err := d.db.SelectContext(ctx, &rows, query, accountID, pq.Array(ids)); err != nil {
+		return nil, err
+	}
+	contents := make(map[string]*platen.TemplateContent, len(rows))
+	for _, row := range rows {
+		content, err := contentFrom(row.ID, row.Content)
+		if err != nil {
+			return nil, err
+		}
+		contents[row.ID] = content
+	}
+	return contents, nil
+}
+
+// TemplatesByID reads those of these templates that the account has, without drafts.
 func (d *DB) TemplatesByID(ctx context.Context, accountID string, ids []string) (map[string]*platen.Template, error) {
 	var rows []*templateRow
 	if err := d.db.SelectContext(ctx, &rows, `select `+templateColumns+` from templates where account_id = $1 and id = any($2)`, accountID, pq.Array(ids)); err != nil {
@@ -171,11 +231,7 @@ func (d *DB) TemplatesByID(ctx context.Context, accountID string, ids []string) 
 	}
 	templates := make(map[string]*platen.Template, len(rows))
 	for _, row := range rows {
-		template, err := row.template()
-		if err != nil {
-			return nil, err
-		}
-		templates[row.ID] = template
+		templates[row.ID] = row.template()
 	}
 	return templates, nil
 }
@@ -202,9 +258,7 @@ func (d *DB) Templates(ctx context.Context, accountID string, filter platen.Temp
 	rows, info := trim(page, rows)
 	templates := make([]*platen.Template, len(rows))
 	for i, row := range rows {
-		if templates[i], err = row.template(); err != nil {
-			return nil, info, err
-		}
+		templates[i] = row.template()
 	}
 	return templates, info, nil
 }
@@ -290,10 +344,7 @@ func (d *DB) templateVersions(ctx context.Context, more, accountID string, args 
 	}
 	versions := make([]*platen.TemplateVersion, len(rows))
 	for i, row := range rows {
-		var err error
-		if versions[i], err = row.templateVersion(); err != nil {
-			return nil, err
-		}
+		versions[i] = row.templateVersion()
 	}
 	return versions, nil
 }
