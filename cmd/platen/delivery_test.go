@@ -239,6 +239,26 @@ func TestR5_1DisablingStopsNewActionsOnlyAndDeletingFailsThePendingOnes(t *testi
 	}
 }
 
+func TestR5_1PendingActionsOfADisabledIntegrationGoOn(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	server := newS3(t, "archive")
+	id := c.integrate(server, "archive", nil)
+	release := server.Hold("archive")
+	defer release()
+	doc := c.submit(vars{"html": "<p>x</p>"})
+	server.WaitForRequest(t, func(r s3test.Request) bool { return strings.Contains(r.Path, "/archive/") })
+	if errs := c.change(c.live, updateS3, vars{"id": id, "input": vars{"enabled": false}}, nil); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	// The attempt that runs fails; the next begins when the integration is long disabled.
+	server.Fault("archive", s3test.SlowDown(), s3test.SlowDown(), s3test.SlowDown())
+	release()
+	if a := c.ended(doc.Actions[0].ID); a.State != "PROCESSED" || a.Attempts != 2 {
+		t.Errorf("%+v %+v", a, a.Failure)
+	}
+}
+
 func TestR5_3TemplateVersionsAreCopiedWhenPublished(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
