@@ -262,9 +262,8 @@ func (k *Keys) Check(ctx context.Context, kind platen.PathKind, pathTemplate str
 		return nil, err
 	}
 	if fault, at := hopeless(pathTemplate); fault != "" {
-		before := []rune(pathTemplate[:at])
 		line, column := 1, 1
-		for _, r := range before {
+		for _, r := range pathTemplate[:at] {
 			if column++; r == '\n' {
 				line, column = line+1, 1
 			}
