@@ -154,7 +154,10 @@ func (p *Pipeline) Warnings(ctx context.Context, s *platen.S3Settings) ([]string
 			continue
 		}
 		found, err := p.Keys.Check(ctx, path.Kind, *path.Template)
-		if err != nil {
+		var mistake *platen.Error // what an older version of Platen did not refuse
+		if errors.As(err, &mistake) {
+			found = []string{mistake.Message}
+		} else if err != nil {
 			return nil, err
 		}
 		for _, warning := range found {

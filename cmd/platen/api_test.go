@@ -322,6 +322,15 @@ func TestR5_6AnIntegrationIsCheckedWhenItIsSaved(t *testing.T) {
 	if warnings, errs, _ := save(vars{"pathTemplates": vars{"submission": "all/{{ timestamp }}.pdf"}}); len(errs) > 0 || len(warnings) != 1 {
 		t.Errorf("a path without a unique variable: %v %v; want it saved with a warning", warnings, errs)
 	}
+	// What an older Platen took and this one refuses is told by a warning.
+	if _, err := shared.db.SQL().Exec(`update integrations set settings = jsonb_set(settings::jsonb, '{submissionPath}', '"/a"')::json where account_id = $1`, c.account.ID); err != nil {
+		t.Fatal(err)
+	}
+	var old struct{ Integrations struct{ Nodes []struct{ Warnings []string } } }
+	c.do(`{ integrations { nodes { ... on AwsS3Integration { warnings } } } }`, nil, &old)
+	if nodes := old.Integrations.Nodes; len(nodes) == 0 || len(nodes[0].Warnings) != 1 || !strings.Contains(nodes[0].Warnings[0], "submission: Every key") {
+		t.Errorf("%+v", nodes)
+	}
 	for name, test := range map[string]struct {
 		change vars
 		want   string
