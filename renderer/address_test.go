@@ -1,6 +1,7 @@
 package renderer
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -37,10 +38,18 @@ func site(t testing.TB, pages map[string]string) *httptest.Server {
 
 func TestAPageAtAnAddressBecomesADocument(t *testing.T) {
 	t.Parallel()
-	s := site(t, map[string]string{
-		"/": `<!doctype html><title>Their title</title><link rel=stylesheet href=/style.css><p id=p>x</p><img src=/red.png width=200 height=200>
+	pages := site(t, map[string]string{
+		"/": `<!doctype html><title>Their title</title><p id=p>x</p><img src=/red.png width=400 height=400>
 			<script src=script.js></script><p style=break-before:page>Ünï 日本`,
-		"/style.css": "", "/script.js": "p.textContent = 'SCRIPTED ' + location.pathname", "/red.png": string(redPNG()),
+		"/script.js": "p.textContent = 'SCRIPTED ' + location.pathname",
+	})
+	s := server(t, openHost, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/red.png" {
+			time.Sleep(300 * time.Millisecond) // longer than the rest
+			w.Write(redPNG())
+			return
+		}
+		pages.Config.Handler.ServeHTTP(w, r)
 	})
 	p := at(t, s.URL+"/")
 	p.Settings.MarginTop, p.Settings.MarginBottom = "2cm", "2cm"
@@ -51,6 +60,9 @@ func TestAPageAtAnAddressBecomesADocument(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in %q", want, got)
 		}
+	}
+	if got := picture(t, pdf).At(150, 200); !isColor(got, 255, 0, 0) {
+		t.Errorf("the picture is %v", got)
 	}
 	if info(t, pdf, "Title") != "Their title" {
 		t.Error(info(t, pdf, "Title"))
@@ -77,6 +89,11 @@ func TestAPageIsPrintedWhereItEndsUp(t *testing.T) {
 			fmt.Fprint(w, "<meta http-equiv=refresh content='0;url=/load'>BEFORE")
 		case "/waits":
 			fmt.Fprintf(w, "<script>setTimeout(()=>location='%s',300)</script>BEFORE", end)
+		case "/streams":
+			fmt.Fprint(w, "<p>BEGUN")
+			w.(http.Flusher).Flush()
+			time.Sleep(300 * time.Millisecond)
+			fmt.Fprint(w, "<p>END")
 		case "/form":
 			fmt.Fprintf(w, "<form method=post action=/end></form><script>document.forms[0].submit()</script>BEFORE")
 		case "/end":
@@ -84,13 +101,44 @@ func TestAPageIsPrintedWhereItEndsUp(t *testing.T) {
 			fmt.Fprint(w, "<p class=end>END")
 		}
 	})
-	for _, path := range []string{"/end", "/http", "/head", "/load", "/refresh", "/chain", "/waits", "/form"} {
+	for _, path := range []string{"/end", "/http", "/head", "/load", "/refresh", "/chain", "/waits", "/form", "/streams"} {
 		p := at(t, s.URL+path)
 		if path == "/waits" {
 			p = waiting(p, platen.WaitFor{Selector: ".end", Expression: "document.querySelector('.end')", NetworkIdle: true}, 20)
 		}
 		if got := text(t, render(t, p)); !strings.Contains(got, "END") || strings.Contains(got, "BEFORE") {
 			t.Errorf("%s: %q", path, got)
+		}
+	}
+}
+
+func TestARefreshIsPartOfTheWay(t *testing.T) {
+	t.Parallel()
+	resting := func(events ...string) bool {
+		way := travel{changed: make(chan struct{}, 1)}
+		for _, one := range events {
+			method, params, _ := strings.Cut(one, " ")
+			way.event("main", "Page."+method, json.RawMessage(params))
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		return way.rest(ended) == nil
+	}
+	const main, start, stop = `{"frameId":"main"}`, `frameStartedLoading {"frameId":"main"}`, `frameStoppedLoading {"frameId":"main"}`
+	for _, c := range []struct {
+		events []string
+		want   bool
+	}{
+		{[]string{start}, false}, {[]string{start, stop}, true}, {[]string{start, `frameStoppedLoading {"frameId":"inner"}`}, false},
+		// As Chromium tells of a refresh: between its announcement and its start, nothing loads.
+		{[]string{start, `frameScheduledNavigation {"frameId":"main","delay":0}`, stop}, false},
+		{[]string{start, `frameScheduledNavigation {"frameId":"main","delay":0}`, stop, "frameClearedScheduledNavigation " + main}, true},
+		{[]string{start, `frameScheduledNavigation {"frameId":"main","delay":0}`, stop, start, "frameClearedScheduledNavigation " + main}, false},
+		{[]string{start, `frameScheduledNavigation {"frameId":"main","delay":300}`, stop}, true},
+		{[]string{start, `frameScheduledNavigation {"frameId":"inner","delay":0}`, stop}, true},
+	} {
+		if resting(c.events...) != c.want {
+			t.Errorf("%v: at rest is %t", c.events, !c.want)
 		}
 	}
 }
@@ -297,6 +345,8 @@ func TestNothingOfAnAddressIsLeftForTheNextDocument(t *testing.T) {
 		}
 		fmt.Fprint(w, `<script src=/cached.js></script><p id=p></p><script>p.textContent='['+[document.cookie,localStorage.x,sessionStorage.x,window.name]+']'</script>`)
 	})
+	render(t, document(t, "<p>of markup<script>1</script>"))
+	kept := waitIdle(t, shared, account(t))
 	leave := waiting(at(t, s.URL+"/leave"), platen.WaitFor{Expression: "navigator.serviceWorker.register('/sw.js').then(() => navigator.serviceWorker.ready)"}, 20)
 	if got := text(t, render(t, leave)); !strings.Contains(got, "left") {
 		t.Fatal(got)
@@ -310,8 +360,8 @@ func TestNothingOfAnAddressIsLeftForTheNextDocument(t *testing.T) {
 	if asked.Load() != 2 {
 		t.Errorf("%d requests of two: a cache is shared", asked.Load())
 	}
-	if idle := idlePages(shared, account(t)); len(idle) > 0 {
-		t.Errorf("%d pages are kept", len(idle))
+	if idle := idlePages(shared, account(t)); len(idle) != 1 || idle[0] != kept || kept.uses != 1 {
+		t.Errorf("%d pages are kept, and the one of markup was used %d times", len(idle), kept.uses)
 	}
 }
 
