@@ -236,14 +236,14 @@ func checkPageRanges(ranges string) error {
 	}
 	for one := range strings.SplitSeq(ranges, ",") {
 		one = strings.TrimSpace(one)
-		from, to, isRange := strings.Cut(one, "-")
+		from, to, _ := strings.Cut(one, "-")
 		first, firstOK := pageNumber(from)
 		last, lastOK := pageNumber(to)
 		switch {
 		case !firstOK || !lastOK || first == 0 && last == 0:
 			return fmt.Errorf("%q is not a range of pages: write one page as 5, and several as 1-3, -3 (up to the third) or 8- (from the eighth), "+
 				"with commas between", shortened(one))
-		case isRange && first > 0 && last > 0 && first > last:
+		case first > 0 && last > 0 && first > last:
 			return fmt.Errorf("%q goes backwards: write the smaller page first", shortened(one))
 		}
 	}

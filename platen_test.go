@@ -209,6 +209,50 @@ func TestR2_3ConditionsAreChecked(t *testing.T) {
 	}
 }
 
+func TestR3_1TheOptionsOfAnImageAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []OutputKind{OutputPNG, OutputJPEG, OutputWebP} {
+		if errs := DefaultScreenshot().Validate(kind); len(errs) > 0 {
+			t.Errorf("%s: %v", kind, errs)
+		}
+	}
+	largest := Screenshot{Width: MaxWindow, Height: MaxWindow, DeviceScaleFactor: 2}
+	if errs := largest.Validate(OutputPNG); len(errs) > 0 {
+		t.Error(errs)
+	}
+	for _, c := range []struct {
+		change func(*Screenshot)
+		kind   OutputKind
+		path   string
+	}{
+		{func(s *Screenshot) { s.Width = 0 }, OutputPNG, "width"}, {func(s *Screenshot) { s.Width = MaxWindow + 1 }, OutputPNG, "width"},
+		{func(s *Screenshot) { s.Height = -1 }, OutputPNG, "height"}, {func(s *Screenshot) { s.Height = MaxWindow + 1 }, OutputPNG, "height"},
+		{func(s *Screenshot) { s.DeviceScaleFactor = 0 }, OutputPNG, "deviceScaleFactor"},
+		{func(s *Screenshot) { s.DeviceScaleFactor = math.NaN() }, OutputPNG, "deviceScaleFactor"},
+		{func(s *Screenshot) { s.DeviceScaleFactor = MaxScaleFactor + 0.1 }, OutputPNG, "deviceScaleFactor"},
+		{func(s *Screenshot) { s.Width, s.Height, s.DeviceScaleFactor = MaxWindow, MaxWindow, 2.1 }, OutputPNG, "deviceScaleFactor"},
+		{func(s *Screenshot) { s.Width, s.Height, s.DeviceScaleFactor = MaxWindow, 1, 4 }, OutputWebP, "deviceScaleFactor"},
+		{func(s *Screenshot) { s.Quality = 101 }, OutputJPEG, "quality"}, {func(s *Screenshot) { s.Quality = -1 }, OutputWebP, "quality"},
+		{func(s *Screenshot) { s.Quality = 50 }, OutputPNG, "quality"}, {func(s *Screenshot) { s.OmitBackground = true }, OutputJPEG, "omitBackground"},
+	} {
+		s := DefaultScreenshot()
+		c.change(&s)
+		if errs := s.Validate(c.kind); len(errs) != 1 || errs[0].Path[0] != c.path {
+			t.Errorf("%s %+v: %v", c.kind, s, errs)
+		}
+	}
+	for size, ok := range map[[2]int]bool{{MaxImageSide, 4096}: true, {MaxImageSide, 4097}: false, {4096, MaxImageSide}: true, {1, MaxImageSide + 1}: false, {MaxImageSide + 1, 1}: false} {
+		if err := CheckImageSize(size[0], size[1]); (err == nil) != ok {
+			t.Errorf("%v: %v", size, err)
+		}
+	}
+	for kind, want := range map[OutputKind]string{OutputPDF: "application/pdf", OutputPNG: "image/png", OutputJPEG: "image/jpeg", OutputWebP: "image/webp"} {
+		if kind.ContentType() != want {
+			t.Errorf("%s: %s", kind, kind.ContentType())
+		}
+	}
+}
+
 func TestU0000IsFoundHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{`{"a":"\u0000"}`: true, `"x\\\u0000"`: true, `"\\u0000"`: false, `"u0000"`: false, `"\\\\u0000 \u0000"`: true, `{}`: false, ``: false} {
