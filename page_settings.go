@@ -86,7 +86,8 @@ type PageSettings struct {
 // WaitFor is what a page has to reach before it is printed. What is empty or blank
 // does not matter.
 type WaitFor struct {
-	// NetworkIdle: no request for half a second.
+	// NetworkIdle: no request for half a second. Streams of events and websockets, which
+	// stay open, do not count.
 	NetworkIdle bool `json:"networkIdle,omitempty"`
 	// Selector is the CSS selector of an element that must exist.
 	Selector string `json:"selector,omitempty"`

@@ -67,7 +67,6 @@ func (t *travel) rest(ctx context.Context) error {
 
 // visit goes to the address and makes the file of the page where it ends up.
 func (p *page) visit(tab session, j *job) ([]byte, error) {
-	j.doing("loading the page")
 	p.travel.loading.Store(true)
 	answer, err := tab.call(tab.ctx, p.session, "Page.navigate", proto.PageNavigate{URL: j.address})
 	if err != nil {

@@ -198,13 +198,13 @@ func (p *page) make(ctx context.Context, j *job) ([]byte, error) {
 	p.left.Store(0)
 	p.assets.reset()
 	p.forgetLoad()
+	j.doing("loading the page")
 	if err := checkExpression(tab, j.wait.Expression); err != nil {
 		return nil, err
 	}
 	if j.address != "" {
 		return p.visit(tab, j)
 	}
-	j.doing("loading the page")
 	if err := (proto.PageSetDocumentContent{FrameID: p.frame, HTML: j.html}).Call(tab); err != nil {
 		return nil, err
 	}

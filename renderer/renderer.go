@@ -144,13 +144,9 @@ type Result struct {
 
 // Render makes the document of a page. It waits for its turn as long as ctx
 // allows, and for a page of the browser; from then on the timeout of the page
-// settings counts as well. The error
-// is a *platen.Failure, or ctx's if the caller gave up.
+// settings counts as well, for the watermark too. The error is a *platen.Failure,
+// or ctx's if the caller gave up.
 func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
-	j, err := r.job(p)
-	if err != nil {
-		return nil, err
-	}
 	select {
 	case r.turns <- struct{}{}:
 		defer func() { <-r.turns }()
@@ -160,6 +156,10 @@ func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
 		return nil, failureOf(errClosed)
 	}
 	started := time.Now()
+	j, err := r.job(p)
+	if err != nil {
+		return nil, err
+	}
 	file, loading, err := r.insist(ctx, p.Account, j)
 	if err == nil && p.Watermark != "" && j.screenshot != nil {
 		file, err = r.mark(ctx, p, j, file)
