@@ -1,7 +1,9 @@
 package storage
 
-// SubmissionList and MetadataPairs are for the tests of what a page costs.
+// These are for the tests of what reading costs.
 var (
 	SubmissionList = submissionList
 	MetadataPairs  = metadataPairs
 )
+
+const Batches = batches
