@@ -34,22 +34,28 @@ type expireWorker struct {
 	pipeline *Pipeline
 }
 
-// Work expires the submissions whose time is over. What it leaves, the next one does.
+// Work expires the submissions whose time is over. What it leaves, the next one does:
+// a submission that cannot be expired keeps none of the others.
 func (w *expireWorker) Work(ctx context.Context, _ *river.Job[expireArgs]) error {
 	for {
 		late := time.Now().Add(-expiryPatience)
 		refs, err := w.pipeline.DB.SubmissionsToExpire(ctx, late, expireBatch)
-		if err != nil {
+		if err != nil || len(refs) == 0 {
 			return err
 		}
+		done := 0
 		for _, ref := range refs {
-			if _, err := w.pipeline.expire(ctx, ref.AccountID, ref.ID, func(s *platen.Submission) bool {
-				return s.ExpiresAt.Before(time.Now()) && (s.Final() || s.ExpiresAt.Before(late))
-			}); err != nil && !errors.Is(err, storage.ErrNotFound) {
-				return err
+			_, err := w.pipeline.expire(ctx, ref.AccountID, ref.ID, func(s *platen.Submission) bool { return s.Final() || s.ExpiresAt.Before(late) })
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
+			if err != nil {
+				w.pipeline.Log.ErrorContext(ctx, "a document could not be expired and will be tried again", "submission", ref.ID, "account", ref.AccountID, "error", err)
+				continue
+			}
+			done++
 		}
-		if len(refs) < expireBatch {
+		if done == 0 || len(refs) < expireBatch {
 			return nil
 		}
 	}
@@ -75,6 +81,7 @@ func (p *Pipeline) ExpireSubmission(ctx context.Context, scope storage.Scope, id
 func (p *Pipeline) expire(ctx context.Context, accountID, id string, due func(*platen.Submission) bool) (*platen.Submission, error) {
 	var s *platen.Submission
 	var copyKey string
+	expired := false
 	err := p.DB.InTx(ctx, func(tx *storage.Tx) (err error) {
 		if s, err = tx.LockSubmission(ctx, accountID, id); err != nil {
 			return err
@@ -82,6 +89,7 @@ func (p *Pipeline) expire(ctx context.Context, accountID, id string, due func(*p
 		if s.ExpiredAt != nil || !due(s) {
 			return nil
 		}
+		expired = true
 		if s.File != nil {
 			copyKey = s.File.BlobKey
 		}
@@ -107,8 +115,8 @@ func (p *Pipeline) expire(ctx context.Context, accountID, id string, due func(*p
 		}
 		return tx.ExpireSubmission(ctx, s)
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || !expired {
+		return s, err
 	}
 	p.Hub.Nudge()
 	if copyKey != "" {
