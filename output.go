@@ -60,6 +60,9 @@ const (
 
 // CheckImageSize says what is wrong with the size of an image, in pixels.
 func CheckImageSize(width, height int) error {
+	if width < 1 || height < 1 { // Chromium never answers when asked for such
+		return fmt.Errorf("the image would be %d by %d pixels, which is nothing", width, height)
+	}
 	if width > MaxImageSide || height > MaxImageSide || width*height > MaxImagePixels {
 		return fmt.Errorf("the image would be %d by %d pixels, and has at most %d each way and %d in all", width, height, MaxImageSide, MaxImagePixels)
 	}
@@ -88,7 +91,7 @@ func (s Screenshot) Validate(kind OutputKind) Errors {
 	}
 	if len(errs) == 0 {
 		if err := CheckImageSize(s.Pixels(s.Width, s.Height)); err != nil {
-			errs.Add(CodeInvalid, "The window is too large for this deviceScaleFactor: "+err.Error()+".", "deviceScaleFactor")
+			errs.Add(CodeInvalid, "The window does not go with this deviceScaleFactor: "+err.Error()+".", "deviceScaleFactor")
 		}
 	}
 	switch {

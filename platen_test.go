@@ -232,6 +232,7 @@ func TestR3_1TheOptionsOfAnImageAreChecked(t *testing.T) {
 		{func(s *Screenshot) { s.DeviceScaleFactor = MaxScaleFactor + 0.1 }, OutputPNG, "deviceScaleFactor"},
 		{func(s *Screenshot) { s.Width, s.Height, s.DeviceScaleFactor = MaxWindow, MaxWindow, 2.1 }, OutputPNG, "deviceScaleFactor"},
 		{func(s *Screenshot) { s.Width, s.Height, s.DeviceScaleFactor = MaxWindow, 1, 4 }, OutputWebP, "deviceScaleFactor"},
+		{func(s *Screenshot) { s.Width, s.DeviceScaleFactor = 1, 0.1 }, OutputPNG, "deviceScaleFactor"},
 		{func(s *Screenshot) { s.Quality = 101 }, OutputJPEG, "quality"}, {func(s *Screenshot) { s.Quality = -1 }, OutputWebP, "quality"},
 		{func(s *Screenshot) { s.Quality = 50 }, OutputPNG, "quality"}, {func(s *Screenshot) { s.OmitBackground = true }, OutputJPEG, "omitBackground"},
 	} {
@@ -241,7 +242,7 @@ func TestR3_1TheOptionsOfAnImageAreChecked(t *testing.T) {
 			t.Errorf("%s %+v: %v", c.kind, s, errs)
 		}
 	}
-	for size, ok := range map[[2]int]bool{{MaxImageSide, 4096}: true, {MaxImageSide, 4097}: false, {4096, MaxImageSide}: true, {1, MaxImageSide + 1}: false, {MaxImageSide + 1, 1}: false} {
+	for size, ok := range map[[2]int]bool{{MaxImageSide, 4096}: true, {MaxImageSide, 4097}: false, {4096, MaxImageSide}: true, {1, MaxImageSide + 1}: false, {0, 1}: false, {1, 0}: false, {MaxImageSide + 1, 1}: false} {
 		if err := CheckImageSize(size[0], size[1]); (err == nil) != ok {
 			t.Errorf("%v: %v", size, err)
 		}

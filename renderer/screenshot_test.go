@@ -363,10 +363,10 @@ func TestR3_5TheMarkChangesNothingElse(t *testing.T) {
 	}
 }
 
-// keep writes a file to look at into the folder TEST_KEEP, if it is set.
+// keep writes a file to look at into the folder TEST_KEEP_DIR, if it is set.
 func keep(t testing.TB, name string, file []byte) {
 	t.Helper()
-	if dir := os.Getenv("TEST_KEEP"); dir != "" {
+	if dir := os.Getenv("TEST_KEEP_DIR"); dir != "" {
 		if err := os.WriteFile(dir+"/"+t.Name()+"-"+name, file, 0o644); err != nil {
 			t.Error(err)
 		}
