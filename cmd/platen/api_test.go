@@ -326,7 +326,9 @@ func TestR5_6AnIntegrationIsCheckedWhenItIsSaved(t *testing.T) {
 	if _, err := shared.db.SQL().Exec(`update integrations set settings = jsonb_set(settings::jsonb, '{submissionPath}', '"/a"')::json where account_id = $1`, c.account.ID); err != nil {
 		t.Fatal(err)
 	}
-	var old struct{ Integrations struct{ Nodes []struct{ Warnings []string } } }
+	var old struct {
+		Integrations struct{ Nodes []struct{ Warnings []string } }
+	}
 	c.do(`{ integrations { nodes { ... on AwsS3Integration { warnings } } } }`, nil, &old)
 	if nodes := old.Integrations.Nodes; len(nodes) == 0 || len(nodes[0].Warnings) != 1 || !strings.Contains(nodes[0].Warnings[0], "submission: Every key") {
 		t.Errorf("%+v", nodes)
