@@ -348,13 +348,13 @@ func TestAnAcknowledgementIsOneHoweverItsBodyEnds(t *testing.T) {
 	t.Parallel()
 	for _, stops := range []bool{false, true} {
 		server, _, target := bucket(t)
-		s := storage(t, Options{AnswerTimeout: 200 * time.Millisecond})
+		s := storage(t, Options{AnswerTimeout: time.Second})
 		server.Fault("docs", broken(200, stops, "ETag", `"x"`))
 		if receipt, err := s.Put(t.Context(), target, object("k", content(1000))); err != nil || receipt.ETag != "x" {
 			t.Errorf("stops %t: %+v %v", stops, receipt, err)
 		}
 		other := answering(t, breaking(200, stops))
-		if _, err := presigned(t, Options{AnswerTimeout: 200 * time.Millisecond}).Put(t.Context(), platen.PresignedUpload{URL: other.URL}, object("", content(1000))); err != nil || len(other.posts()) != 1 {
+		if _, err := presigned(t, Options{AnswerTimeout: time.Second}).Put(t.Context(), platen.PresignedUpload{URL: other.URL}, object("", content(1000))); err != nil || len(other.posts()) != 1 {
 			t.Errorf("presigned, stops %t: %v after %d requests", stops, err, len(other.posts()))
 		}
 	}

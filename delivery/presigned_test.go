@@ -220,7 +220,7 @@ func TestR6_3WhatAPresignedUploadsAnswersMean(t *testing.T) {
 			t.Parallel()
 			server := answering(t, test.answer)
 			body := content(2000)
-			receipt, err := presigned(t, Options{AnswerTimeout: 200 * time.Millisecond}).Put(t.Context(), platen.PresignedUpload{URL: server.URL + "/b/k?a=hidden&" + test.query}, object("", body))
+			receipt, err := presigned(t, Options{AnswerTimeout: time.Second}).Put(t.Context(), platen.PresignedUpload{URL: server.URL + "/b/k?a=hidden&" + test.query}, object("", body))
 			if test.code == "" {
 				if err != nil || receipt.URL != server.URL+"/b/k" || receipt.ByteSize != 2000 {
 					t.Fatalf("%+v %v", receipt, err)

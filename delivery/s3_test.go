@@ -423,10 +423,25 @@ func TestAServerThatStopsReadingTimesOut(t *testing.T) {
 func TestASlowReaderIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	server, _, target := bucket(t)
-	s := storage(t, Options{AnswerTimeout: time.Second})
-	server.Fault("docs", s3test.SlowReading(time.Millisecond))
+	const timeout = 2 * time.Second
+	s := storage(t, Options{AnswerTimeout: timeout})
+	// What the kernel holds back for the reader is no longer waited for in pieces: little.
+	transport := s.http.Transport.(*transport)
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			err = conn.(*steadyConn).Conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
+		}
+		return conn, err
+	}
+	server.Fault("docs", s3test.SlowReading(10*time.Millisecond))
+	start := time.Now()
 	if _, err := s.Put(t.Context(), target, object("k", content(4<<20))); err != nil {
 		t.Error(err)
+	}
+	if took := time.Since(start); took < timeout {
+		t.Errorf("it took %s: less than the timeout, so it shows nothing", took)
 	}
 }
 
