@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -261,17 +262,20 @@ func (k *Keys) Check(ctx context.Context, kind platen.PathKind, pathTemplate str
 	if err != nil {
 		return nil, err
 	}
-	if fault, at := hopeless(pathTemplate); fault != "" {
+	refused := func(at int, message string) ([]string, error) {
 		line, column := 1, 1
 		for _, r := range pathTemplate[:at] {
 			if column++; r == '\n' {
 				line, column = line+1, 1
 			}
 		}
-		return nil, &platen.Error{
-			Code: platen.CodePathTemplateInvalid, Line: line, Column: column,
-			Message: "Every key of this path template " + fault + ", and would be refused.",
-		}
+		return nil, &platen.Error{Code: platen.CodePathTemplateInvalid, Line: line, Column: column, Message: message}
+	}
+	if fault, at := hopeless(pathTemplate); fault != "" {
+		return refused(at, "Every key of this path template "+fault+", and would be refused.")
+	}
+	if at := currentTime.FindStringIndex(pathTemplate); at != nil {
+		return refused(at[0], "The time of now is another one at each attempt of an upload, so a retry would store under another key. Use timestamp, date, year, month or day: the time at which the document was processed.")
 	}
 	names := map[string]bool{}
 	for _, variable := range used {
@@ -286,6 +290,9 @@ func (k *Keys) Check(ctx context.Context, kind platen.PathKind, pathTemplate str
 	}
 	return uniqueness(kind, names), nil
 }
+
+// currentTime finds Liquid's words for the present.
+var currentTime = regexp.MustCompile(`["'](now|today)["']\s*\|\s*date\b`)
 
 // knows tells whether path templates of a kind have a variable of this name.
 func knows(kind platen.PathKind, name string) bool {

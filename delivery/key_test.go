@@ -201,6 +201,9 @@ func TestCheckRefusesBrokenPathTemplatesR56(t *testing.T) {
 		{"\t{{ submission_id }}.pdf", platen.CodePathTemplateInvalid, 1, 1, "U+0009"},
 		{"a//b.pdf", platen.CodePathTemplateInvalid, 1, 1, "nothing between two slashes"},
 		{"../b.pdf", platen.CodePathTemplateInvalid, 1, 1, `".."`},
+		// What would be another key at each attempt.
+		{"{{ submission_id }}/{{ 'now' | date: '%H' }}.pdf", platen.CodePathTemplateInvalid, 1, 24, "each attempt"},
+		{"{{ submission_id }}\n{% assign t = \"today\"|date: '%j' %}{{ t }}", platen.CodePathTemplateInvalid, 2, 15, "each attempt"},
 		{strings.Repeat("ü", 513), platen.CodePathTemplateInvalid, 1, 1, "1026 bytes"},
 	} {
 		_, err := keys.Check(context.Background(), platen.PathSubmission, test.path)
