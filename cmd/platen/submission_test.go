@@ -372,6 +372,7 @@ func TestR3_7SubmissionsAreFiltered(t *testing.T) {
 		{`{metadata: {tags: [{x: 2, y: 1}, "a"]}}`, nil},
 		{`{metadata: {missing: 1}}`, nil},
 		{`{createdAt: {from: "2020-01-01T00:00:00Z", until: "2021-01-01T00:00:00Z"}}`, nil},
+		{`{createdAt: {from: "0001-01-01T00:00:00+23:59", until: "9999-12-31T23:59:59.999999999-23:59"}}`, []string{"batch", "broken", "html", "letter", "test"}},
 		{`{createdAt: {from: "2020-01-01T00:00:00Z"}, metadata: {customer: "acme"}, states: [PROCESSED]}`, []string{"batch", "letter", "test"}},
 	} {
 		var got struct {
