@@ -414,17 +414,17 @@ func chooseSubmissions(scope Scope, f platen.SubmissionFilter) chosenSubmissions
 		c.args = append(c.args, value)
 		c.from += fmt.Sprintf(" and "+condition, len(c.args))
 	}
-	for i, pair := range metadataPairs(f.Metadata) {
-		if i == 0 {
-			// The first pair leads, in the order of its own index; the others are looked up.
-			c.at, c.id = "at", "submission_id"
-			c.args = append(c.args, pair)
-			c.from = ` from (select at, submission_id from submission_metadata where account_id = $1 and pair = $2) as of_pair
-				join submissions on id = submission_id where account_id = $1 and not preview`
-			continue
+	if pairs := metadataPairs(f.Metadata); len(pairs) > 0 {
+		// The first pair leads, in the order of its own index; the others are looked up.
+		c.at, c.id = "at", "submission_id"
+		c.args = append(c.args, pairs[0])
+		c.from = ` from (select at, submission_id from submission_metadata where account_id = $1 and pair = $2) as of_pair
+			join submissions on id = submission_id where account_id = $1 and not preview`
+		// All at once: PostgreSQL would plan hundreds of conditions of their own for minutes.
+		if others := pairs[1:]; len(others) > 0 {
+			add(`(select count(*) from submission_metadata as other where other.account_id = $1 and other.pair = any($%[1]d::bytea[])
+				and other.at = created_at and other.submission_id = id) = cardinality($%[1]d::bytea[])`, pq.ByteaArray(others))
 		}
-		add(`exists (select 1 from submission_metadata as other where other.account_id = $1 and other.pair = $%d
-			and other.at = created_at and other.submission_id = id)`, pair)
 	}
 	if scope.TestOnly {
 		c.from += " and test"
@@ -439,10 +439,10 @@ func chooseSubmissions(scope Scope, f platen.SubmissionFilter) chosenSubmissions
 		add("batch_id = $%d", f.BatchID)
 	}
 	if f.From != nil {
-		add(c.at+" >= $%d", *f.From)
+		add(c.at+" >= $%d", f.From.UTC()) // PostgreSQL takes no offset of sixteen hours and more
 	}
 	if f.Until != nil {
-		add(c.at+" < $%d", *f.Until)
+		add(c.at+" < $%d", f.Until.UTC())
 	}
 	return c
 }
