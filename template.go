@@ -31,6 +31,11 @@ type TemplateContent struct {
 	SampleData json.RawMessage `json:"sampleData,omitempty"`
 }
 
+// Size is how many bytes of sources and schema a submission keeps that has its own copy.
+func (c TemplateContent) Size() int {
+	return len(c.HTML) + len(c.CSS) + len(c.HeaderHTML) + len(c.FooterHTML) + len(c.Schema)
+}
+
 // Validate says what is wrong with the content; whether its Liquid parses, and whether
 // its schema is a JSON Schema, is for other rooms to say.
 func (c TemplateContent) Validate() Errors {

@@ -68,7 +68,7 @@ func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *o
 		return nil, errs
 	}
 	submissions := make([]*platen.Submission, len(r.Submissions))
-	known := versions{}
+	known, drafts := versions{}, 0
 	for i, one := range r.Submissions {
 		if one.TemplateID == nil && one.HTML == nil && one.URL == nil {
 			one.TemplateID = r.TemplateID
@@ -83,10 +83,18 @@ func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *o
 		case err == nil:
 			s.BatchID, s.BatchIndex = b.ID, i
 			submissions[i] = s
+			if s.Source == platen.SourceDraft {
+				drafts += s.Content.Size()
+			}
 		case errors.As(err, &mistakes):
 			errs = append(errs, mistakes.At("submissions", strconv.Itoa(i))...)
 		default:
 			return nil, err
+		}
+		if drafts > maxDrafts {
+			errs.Add(platen.CodeTooLarge, fmt.Sprintf("Each submission keeps a copy of the draft that it uses, and those of a batch have at most %d bytes together. "+
+				"Publish the draft and use the version, or make several batches.", maxDrafts), "submissions")
+			break
 		}
 		if len(errs) >= maxMistakes {
 			break
@@ -101,6 +109,10 @@ func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *o
 	p.Log.InfoContext(ctx, "batch accepted", "batch", b.ID, "account", b.AccountID, "submissions", b.Total, "test", b.Test)
 	return b, nil
 }
+
+// maxDrafts is how many bytes the drafts of a batch have together at most. All else that
+// a batch is made of is in its call, and bounded with that.
+const maxDrafts = 32 << 20
 
 // maxMistakes is after how many mistakes a batch is not looked at any further.
 const maxMistakes = 100

@@ -190,6 +190,25 @@ func codesOf(errs []userError) []string {
 	return codes
 }
 
+// Each submission keeps a copy of the draft that it uses, so that a short call could ask
+// for gigabytes.
+func TestR3_6ABatchOfLargeDraftsIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	draft := c.createTemplate(vars{"name": "Large", "content": vars{"html": "<p>" + strings.Repeat("x", 2_000_000)}}).ID
+	of := func(n int) vars {
+		return vars{"templateId": draft, "test": true, "submissions": slices.Repeat([]vars{{"draft": true}}, n)}
+	}
+	var got batchMade
+	c.do(createBatch, vars{"input": of(1000)}, &got)
+	if codes := codesOf(got.CreateSubmissionBatch.UserErrors); !slices.Equal(codes, []string{"input.submissions TOO_LARGE"}) {
+		t.Errorf("2 GB of drafts: %v", codes)
+	}
+	if made, _ := c.batch(c.live, of(2)); made.TotalCount != 2 {
+		t.Errorf("%+v", made)
+	}
+}
+
 func TestR3_6AThousandAreAcceptedInOneTransaction(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
