@@ -257,8 +257,9 @@ func (t *Tx) SetPresignedUpload(ctx context.Context, a *platen.Action) error {
 }
 
 // RetryActions makes those of these actions PENDING again that are FAILED, with an
-// event of each, and returns them. No two of them may have the same subject. It has
-// to come before anything that the transaction writes: see lockRecord.
+// event of each, and returns them. Uploads of what has expired are left alone: there is
+// nothing to upload. No two of them may have the same subject. It has to come before
+// anything that the transaction writes: see lockRecord.
 func (t *Tx) RetryActions(ctx context.Context, accountID string, refs []ActionRef) ([]*platen.Action, error) {
 	if err := t.LockRecords(ctx, refs); err != nil {
 		return nil, err
@@ -270,7 +271,8 @@ func (t *Tx) RetryActions(ctx context.Context, accountID string, refs []ActionRe
 	var retried []ActionRef
 	if err := t.tx.SelectContext(ctx, &retried, `update actions set state = 'PENDING', next_attempt_at = null, revision = revision + 1,
 			tried_since = clock_timestamp(), tried_before = attempts, updated_at = clock_timestamp()
-		where account_id = $1 and id = any($2) and state = 'FAILED' returning id, subject_id`, accountID, pq.Array(ids)); err != nil {
+		where account_id = $1 and id = any($2) and state = 'FAILED' and (type = 'WEBHOOK' or not exists (select 1 from submissions s
+			where s.account_id = $1 and s.id = actions.submission_id and s.expired_at is not null)) returning id, subject_id`, accountID, pq.Array(ids)); err != nil {
 		return nil, err
 	}
 	subjects := make([]string, len(retried))

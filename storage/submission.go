@@ -198,16 +198,22 @@ func (t *Tx) FinishSubmission(ctx context.Context, s *platen.Submission, actions
 	return t.updateSubmission(ctx, s)
 }
 
-// ExpireSubmission deletes what a locked submission was made of, and the name of its
-// own copy: the copy itself is the caller's to delete, after the commit (R3.8).
+// ExpireSubmission deletes what a locked submission was made of, where it was to go, and
+// the name of its own copy: the copy itself is the caller's to delete, after the commit
+// (R3.8).
 func (t *Tx) ExpireSubmission(ctx context.Context, s *platen.Submission) error {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	s.ExpiredAt = &now
 	if s.File != nil {
 		s.File.BlobKey = ""
 	}
-	if _, err := t.tx.ExecContext(ctx, `delete from submission_inputs where account_id = $1 and submission_id = $2`, s.AccountID, s.ID); err != nil {
-		return err
+	for _, statement := range []string{
+		`delete from submission_inputs where account_id = $1 and submission_id = $2`,
+		`update actions set presigned_upload = null where account_id = $1 and subject_id = $2 and presigned_upload is not null`,
+	} {
+		if _, err := t.tx.ExecContext(ctx, statement, s.AccountID, s.ID); err != nil {
+			return err
+		}
 	}
 	return t.updateSubmission(ctx, s)
 }

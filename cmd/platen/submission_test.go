@@ -257,6 +257,34 @@ func TestR3_8WhatIsPendingEndsWhenItIsExpiredByHand(t *testing.T) {
 	}
 }
 
+func TestR3_8WhatCannotBeDeliveredAnyMoreIsForgottenAndNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	server := newS3(t, "archive")
+	integration := c.integrate(server, "missing", nil)
+	address := strings.Replace(presign(t, server, "own.pdf", time.Hour), "X-Amz-Signature=", "X-Amz-Signature=0", 1)
+	doc := c.final(c.create(c.live, vars{"html": "<p>x</p>", "presignedUpload": vars{"url": address}}))
+	if len(doc.Actions) != 2 || doc.Actions[0].State != "FAILED" || doc.Actions[1].State != "FAILED" {
+		t.Fatalf("%v", doc)
+	}
+	if _, errs := c.expire(c.live, doc.ID); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	var kept int
+	if err := shared.db.SQL().QueryRowContext(t.Context(), `select count(*) from actions where submission_id = $1 and presigned_upload is not null`, doc.ID).Scan(&kept); err != nil || kept > 0 {
+		t.Errorf("%d presigned URLs are kept of an expired document, %v", kept, err)
+	}
+	var retried struct{ Count int }
+	if errs := c.change(c.live, retryFailed, vars{"id": integration}, &retried); len(errs) > 0 || retried.Count != 0 {
+		t.Errorf("retried %d uploads of an expired document, %+v", retried.Count, errs)
+	}
+	for i, a := range c.submission(doc.ID).Actions {
+		if a.State != "FAILED" || a.Revision != doc.Actions[i].Revision {
+			t.Errorf("%+v, before %+v", a, doc.Actions[i])
+		}
+	}
+}
+
 func TestR3_8ADocumentExpiresWhenItsTimeIsOver(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
