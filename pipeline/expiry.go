@@ -38,8 +38,11 @@ type expireWorker struct {
 // a submission that cannot be expired keeps none of the others.
 func (w *expireWorker) Work(ctx context.Context, _ *river.Job[expireArgs]) error {
 	for {
-		late := time.Now().Add(-expiryPatience)
-		refs, err := w.pipeline.DB.SubmissionsToExpire(ctx, late, expireBatch)
+		// One clock finds and judges: what one of two finds and the other keeps would be
+		// found again at once, for as long as they differ.
+		now := time.Now()
+		late := now.Add(-expiryPatience)
+		refs, err := w.pipeline.DB.SubmissionsToExpire(ctx, now, late, expireBatch)
 		if err != nil || len(refs) == 0 {
 			return err
 		}
@@ -86,10 +89,9 @@ func (p *Pipeline) expire(ctx context.Context, accountID, id string, due func(*p
 		if s, err = tx.LockSubmission(ctx, accountID, id); err != nil {
 			return err
 		}
-		if s.ExpiredAt != nil || !due(s) {
+		if expired = s.ExpiredAt == nil && due(s); !expired {
 			return nil
 		}
-		expired = true
 		if s.File != nil {
 			copyKey = s.File.BlobKey
 		}

@@ -207,3 +207,21 @@ func TestR3_7ManyNamesOfMetadataAreLookedForAtOnce(t *testing.T) {
 		t.Error("a submission is found by metadata of which one value is another")
 	}
 }
+
+// A node's clock can be behind the database's. What only the one takes for over must not
+// be found: the node would leave it as it is, and find it again at once.
+func TestR3_8WhatHasToExpireIsJudgedByOneClock(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	s := storagetest.Submission(t, db, account.ID, false)
+	if _, err := db.SQL().ExecContext(t.Context(), `update submissions set state = 'FAILED', failure = '{}', expires_at = now() - interval '1 second' where id = $1`, s.ID); err != nil {
+		t.Fatal(err)
+	}
+	for behind, want := range map[time.Duration]int{time.Minute: 0, 0: 1} {
+		now := time.Now().Add(-behind)
+		if found, err := db.SubmissionsToExpire(t.Context(), now, now.Add(-24*time.Hour), 10); err != nil || len(found) != want {
+			t.Errorf("a node that is %v behind finds %v, %v", behind, found, err)
+		}
+	}
+}

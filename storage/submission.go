@@ -470,12 +470,12 @@ func (d *DB) CountWaiting(ctx context.Context, accountID string, limit int) (n i
 	return n, err
 }
 
-// SubmissionsToExpire names at most limit submissions whose time is over (R3.8). One
-// that is not done yet, or has uploads to come, gets until late for that.
-func (d *DB) SubmissionsToExpire(ctx context.Context, late time.Time, limit int) (refs []SubjectRef, err error) {
+// SubmissionsToExpire names at most limit submissions whose time is over at now (R3.8).
+// One that is not done yet, or has uploads to come, has to be over at late for that.
+func (d *DB) SubmissionsToExpire(ctx context.Context, now, late time.Time, limit int) (refs []SubjectRef, err error) {
 	err = d.db.SelectContext(ctx, &refs, `select account_id, id from submissions
-		where expires_at < now() and expires_at is not null and expired_at is null and (state <> 'PENDING' and pending_actions = 0 or expires_at < $1)
-		order by expires_at limit $2`, late, limit)
+		where expires_at < $1 and expires_at is not null and expired_at is null and (state <> 'PENDING' and pending_actions = 0 or expires_at < $2)
+		order by expires_at limit $3`, now, late, limit)
 	return refs, err
 }
 
