@@ -7,7 +7,7 @@ MINIO     := $(CACHE)/bin/minio
 PRESIGN   := cmd/platen/testdata/presign/node_modules/.package-lock.json
 SERVERS   := TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) TEST_MINIO=$(CURDIR)/$(MINIO)
 
-.PHONY: help run bucket build test test/race generate format lint
+.PHONY: help run bucket build test test/race pictures generate format lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test: ## Install what is missing and run all tests
 
 test/race: ## The tests of what runs concurrently, under the race detector
 	$(SERVERS) $(GO) test -race -timeout 20m ./delivery/... ./egress ./feed ./keyring ./pipeline ./resolvers ./server ./storage/...
+
+pictures: ## Make the pictures of the guides anew, from docs/examples
+	@scripts/install-packages run test
+	TEST_PICTURES=$(CURDIR)/docs/pictures $(GO) test ./cmd/platen -run TestTheExamplesOfTheGuidesRender -count 1
 
 generate: ## Write the generated code anew from schema.graphqls
 	$(GO) generate ./graph
