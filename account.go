@@ -2,6 +2,7 @@ package platen
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -15,6 +16,9 @@ type Account struct {
 	CreatedAt time.Time `db:"created_at"`
 }
 
+// MaxName is the most characters of a name.
+const MaxName = 200
+
 // ValidateName says what is wrong with the name of an account, a token, a
 // template or an integration, found at path.
 func ValidateName(name string, path ...string) Errors {
@@ -22,8 +26,8 @@ func ValidateName(name string, path ...string) Errors {
 	switch {
 	case strings.TrimSpace(name) == "":
 		errs.Add(CodeRequired, "A name is required.", path...)
-	case utf8.RuneCountInString(name) > 200:
-		errs.Add(CodeTooLong, "A name has at most 200 characters.", path...)
+	case utf8.RuneCountInString(name) > MaxName:
+		errs.Add(CodeTooLong, fmt.Sprintf("A name has at most %d characters.", MaxName), path...)
 	default:
 		errs = ValidateText(name, path...)
 		if len(errs) == 0 && strings.ContainsFunc(name, unicode.IsControl) {

@@ -183,6 +183,13 @@ type Health struct {
 	CheckedAt *time.Time
 }
 
+// Limits of an integration, in characters.
+const (
+	maxAccessKey     = 256  // an access key's id, and its secret
+	maxKMSKey        = 2048 // the id or ARN of a KMS key
+	maxStoredAddress = 2000 // an endpoint, or a webhook's URL
+)
+
 var (
 	// S3's rules for names, without those that only AWS itself can check
 	// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html);
@@ -210,8 +217,8 @@ func (s *S3Settings) Validate(secret string) Errors {
 		switch {
 		case key.text == "":
 			errs.Add(CodeRequired, "It is required: the storage knows Platen by it.", key.name)
-		case len(key.text) > 256:
-			errs.Add(CodeTooLong, "It has at most 256 characters.", key.name)
+		case len(key.text) > maxAccessKey:
+			errs.Add(CodeTooLong, fmt.Sprintf("It has at most %d characters.", maxAccessKey), key.name)
 		case !printableASCII(key.text):
 			errs.Add(CodeInvalid, "It has spaces, line breaks or other characters that keys never have: was it copied whole, and alone?", key.name)
 		}
@@ -240,8 +247,8 @@ func (s *S3Settings) Validate(secret string) Errors {
 	case s.KMSKeyID == "":
 	case !strings.HasPrefix(s.ServerSideEncryption, "aws:kms"):
 		errs.Add(CodeInvalid, "A KMS key goes with the serverSideEncryption aws:kms or aws:kms:dsse.", "kmsKeyId")
-	case len(s.KMSKeyID) > 2048 || !printableASCII(s.KMSKeyID):
-		errs.Add(CodeInvalid, "Give the key's id or its ARN.", "kmsKeyId")
+	case len(s.KMSKeyID) > maxKMSKey || !printableASCII(s.KMSKeyID):
+		errs.Add(CodeInvalid, fmt.Sprintf("Give the key's id or its ARN: at most %d characters, without spaces.", maxKMSKey), "kmsKeyId")
 	}
 	return errs
 }
@@ -302,8 +309,8 @@ func checkAddress(address, what, example string) string {
 		return what + " has no user name and password in it."
 	case !isPort(u.Port()):
 		return what + " has a port from 1 to 65535."
-	case len(address) > 2000:
-		return what + " has at most 2,000 characters."
+	case len(address) > maxStoredAddress:
+		return fmt.Sprintf("%s has at most %d characters.", what, maxStoredAddress)
 	case !printableASCII(address):
 		return what + " has no spaces, line breaks or letters outside ASCII: percent-encode them."
 	}

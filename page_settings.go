@@ -43,6 +43,7 @@ const (
 	MaxPageRanges     = 200
 	MaxWaitSelector   = 1_000
 	MaxWaitExpression = 4_000
+	MaxLength         = 40 // of a CSS length: the longest number that means anything is shorter
 )
 
 // maxPageNumber is far beyond any document, and far below where numbers overflow.
@@ -181,7 +182,9 @@ func (p PageSettings) Validate() Errors {
 		if length.text == "" && (length.name == "width" || length.name == "height") {
 			continue
 		}
-		if _, err := ParseLength(length.text); err != nil {
+		if n := utf8.RuneCountInString(length.text); n > MaxLength {
+			errs.Add(CodeTooLong, fmt.Sprintf("A length has at most %d characters; this has %d. Write it as 210mm.", MaxLength, n), length.name)
+		} else if _, err := ParseLength(length.text); err != nil {
 			errs.Add(CodeInvalid, err.Error(), length.name)
 		}
 	}
@@ -197,12 +200,15 @@ func (p PageSettings) Validate() Errors {
 	} else if err := checkPageRanges(p.PageRanges); err != nil {
 		errs.Add(CodeInvalid, err.Error(), "pageRanges")
 	}
-	waits := p.Waits()
+	waits, asGiven := p.Waits(), WaitFor{}
+	if p.WaitFor != nil {
+		asGiven = *p.WaitFor
+	}
 	for _, one := range []struct {
 		name, what, text string
 		most             int
 	}{
-		{"selector", "A selector", waits.Selector, MaxWaitSelector}, {"expression", "An expression", waits.Expression, MaxWaitExpression},
+		{"selector", "A selector", asGiven.Selector, MaxWaitSelector}, {"expression", "An expression", asGiven.Expression, MaxWaitExpression},
 	} {
 		if n := utf8.RuneCountInString(one.text); n > one.most {
 			errs.Add(CodeTooLong, fmt.Sprintf("%s to wait for has at most %d characters; this has %d.", one.what, one.most, n), "waitFor", one.name)

@@ -3,6 +3,7 @@ package platen
 import (
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,37 @@ func TestR2_3GeometryOfPages(t *testing.T) {
 		if g, err := p.Geometry(); err != nil || math.Abs(g.Width-c.width) > 1e-9 || math.Abs(g.Height-c.height) > 1e-9 || g.MarginTop != 0.4 {
 			t.Errorf("%+v: %+v, %v", p, g, err)
 		}
+	}
+}
+
+func TestLengthsAndNamesHaveALimit(t *testing.T) {
+	t.Parallel()
+	page := DefaultPageSettings()
+	page.MarginTop = strings.Repeat("0", MaxLength-3) + "1mm"
+	if errs := page.Validate(); len(errs) > 0 {
+		t.Error(errs)
+	}
+	page.MarginTop = "0" + page.MarginTop
+	page.Width, page.Height = page.MarginTop, strings.Repeat(" ", MaxLength)+"9cm"
+	var fields []string
+	for _, err := range page.Validate() {
+		if err.Code != CodeTooLong || !strings.Contains(err.Message, "40 characters") {
+			t.Error(err)
+		}
+		fields = append(fields, err.Path[0])
+	}
+	if want := []string{"width", "height", "marginTop"}; !slices.Equal(fields, want) {
+		t.Errorf("too long are %v, want %v", fields, want)
+	}
+	template := Template{Name: strings.Repeat("ü", MaxName), Description: strings.Repeat("x", MaxDescription)}
+	if errs := template.Validate(); len(errs) > 0 {
+		t.Error(errs)
+	}
+	template.Name, template.Description = template.Name+"ü", template.Description+"x"
+	errs := template.Validate()
+	if len(errs) != 2 || errs[0].Code != CodeTooLong || errs[1].Code != CodeTooLong ||
+		!strings.Contains(errs[0].Message, "200") || !strings.Contains(errs[1].Message, "4000") {
+		t.Error(errs)
 	}
 }
 
@@ -186,6 +218,7 @@ func TestR2_3ConditionsAreChecked(t *testing.T) {
 		{WaitFor{NetworkIdle: true, Selector: long(MaxWaitSelector), Expression: long(MaxWaitExpression)}, false, "", ""},
 		{WaitFor{Selector: long(MaxWaitSelector + 1)}, false, "waitFor.selector", "1000"},
 		{WaitFor{Expression: long(MaxWaitExpression + 1)}, false, "waitFor.expression", "4000"},
+		{WaitFor{Selector: "p" + strings.Repeat(" ", MaxWaitSelector)}, false, "waitFor.selector", "1000"},
 		{WaitFor{Selector: "a\x00"}, false, "waitFor.selector", "U+0000"},
 		{WaitFor{Expression: "'\xff'"}, false, "waitFor.expression", "UTF-8"},
 		{WaitFor{Expression: "window.ready"}, true, "waitFor.expression", "JavaScript"},

@@ -12,6 +12,8 @@ const (
 	MaxSource   = 2 << 20 // HTML, CSS, header or footer, each
 	MaxData     = 4 << 20 // a submission's data
 	MaxMetadata = 64 << 10
+
+	MaxDescription = 4000 // of a template
 )
 
 // MaxExpireAfter is the latest that the submissions of a template can expire, in
@@ -94,8 +96,8 @@ type Template struct {
 // Validate says what is wrong with the template, its draft apart.
 func (t *Template) Validate() Errors {
 	errs := ValidateName(t.Name, "name")
-	if len(t.Description) > 4000 {
-		errs.Add(CodeTooLong, "A description has at most 4,000 bytes.", "description")
+	if len(t.Description) > MaxDescription {
+		errs.Add(CodeTooLong, fmt.Sprintf("A description has at most %d bytes.", MaxDescription), "description")
 	}
 	if t.ExpireAfter != nil && (*t.ExpireAfter < 1 || *t.ExpireAfter > MaxExpireAfter) {
 		errs.Add(CodeInvalid, fmt.Sprintf("expireAfter is 1 to %d seconds (ten years); null: never.", MaxExpireAfter), "expireAfter")
