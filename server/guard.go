@@ -51,15 +51,18 @@ func (g guard) MutateOperationParameters(_ context.Context, params *graphql.RawP
 		return nil // gqlgen parses it again, under the same limit, and says what is wrong
 	}
 	if len(document.Fragments) > g.fragments {
-		return tooComplex("it has too many fragments")
+		return tooComplex(fmt.Sprintf("it has more than %d fragments: split it", g.fragments))
 	}
 	w := walk{guard: g, variables: params.Variables, fragments: map[string]*ast.FragmentDefinition{}, seen: map[string]*cost{}}
 	for _, fragment := range document.Fragments {
 		w.fragments[fragment.Name] = fragment
 	}
 	for _, operation := range document.Operations {
-		if _, ok := w.set(operation.SelectionSet, 1); !ok || len(operation.Directives) > g.directives {
-			return tooComplex("it selects too much at once, or nests too deeply: split it")
+		if len(operation.Directives) > g.directives {
+			return tooComplex(fmt.Sprintf(manyDirectives, g.directives))
+		}
+		if _, ok := w.set(operation.SelectionSet, 1); !ok {
+			return tooComplex(w.why)
 		}
 	}
 	return nil
@@ -81,18 +84,43 @@ type walk struct {
 	variables map[string]any
 	fragments map[string]*ast.FragmentDefinition
 	seen      map[string]*cost
+	why       string // it is too much, for people
 }
+
+// refuse notes the first reason why a document is too complex.
+func (w *walk) refuse(total cost, why string, limit ...any) (cost, bool) {
+	if w.why == "" {
+		w.why = fmt.Sprintf(why, limit...)
+	}
+	return total, false
+}
+
+const (
+	tooDeep    = "it nests more than %d levels deep: split it"
+	tooWide    = "it selects more than %d fields in one place: split it"
+	tooMany    = "it selects more than %d fields: split it"
+	tooHeavy   = "its answer could have more than %d values, where sources, data and schemas count as %d each: ask for smaller pages, or for less of each object"
+	roundabout = "a fragment spreads itself"
+
+	manyDirectives = "something in it has more than %d directives: leave some out"
+)
 
 // set works out the cost of a selection set at a depth; not ok when it is too much.
 func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool) {
-	if len(selections) > w.perSet || depth > w.depth {
-		return total, false
+	if len(selections) > w.perSet {
+		return w.refuse(total, tooWide, w.perSet)
+	}
+	if depth > w.depth {
+		return w.refuse(total, tooDeep, w.depth)
 	}
 	for _, selection := range selections {
 		var part cost
 		switch s := selection.(type) {
 		case *ast.Field:
-			if part, ok = w.set(s.SelectionSet, depth+1); !ok || len(s.Directives) > w.directives {
+			if len(s.Directives) > w.directives {
+				return w.refuse(total, manyDirectives, w.directives)
+			}
+			if part, ok = w.set(s.SelectionSet, depth+1); !ok {
 				return total, false
 			}
 			part.fields++
@@ -105,19 +133,30 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 				part.values += w.heavy / 2 // it is read whole, whatever of it is selected
 			}
 		case *ast.InlineFragment:
-			if part, ok = w.set(s.SelectionSet, depth); !ok || len(s.Directives) > w.directives {
+			if len(s.Directives) > w.directives {
+				return w.refuse(total, manyDirectives, w.directives)
+			}
+			if part, ok = w.set(s.SelectionSet, depth); !ok {
 				return total, false
 			}
 		case *ast.FragmentSpread:
-			if part, ok = w.fragment(s.Name, depth); !ok || len(s.Directives) > w.directives {
+			if len(s.Directives) > w.directives {
+				return w.refuse(total, manyDirectives, w.directives)
+			}
+			if part, ok = w.fragment(s.Name, depth); !ok {
 				return total, false
 			}
 		}
 		total.fields += max(part.fields, 1) // an empty fragment costs something too
 		total.values += part.values
 		total.depth = max(total.depth, part.depth)
-		if total.fields > w.fields || total.values > w.values || depth+total.depth-1 > w.depth {
-			return total, false
+		switch {
+		case total.fields > w.fields:
+			return w.refuse(total, tooMany, w.fields)
+		case total.values > w.values:
+			return w.refuse(total, tooHeavy, w.values, w.heavy)
+		case depth+total.depth-1 > w.depth:
+			return w.refuse(total, tooDeep, w.depth)
 		}
 	}
 	return total, true
@@ -125,7 +164,13 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 
 func (w *walk) fragment(name string, depth int) (cost, bool) {
 	if known := w.seen[name]; known != nil {
-		return *known, !known.open && depth+known.depth-1 <= w.depth
+		switch {
+		case known.open:
+			return w.refuse(*known, roundabout)
+		case depth+known.depth-1 > w.depth:
+			return w.refuse(*known, tooDeep, w.depth)
+		}
+		return *known, true
 	}
 	definition := w.fragments[name]
 	if definition == nil {

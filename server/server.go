@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -178,7 +179,7 @@ func limitBody(next http.Handler) http.Handler {
 			_ = connection.SetReadDeadline(time.Time{})
 			var tooLarge *http.MaxBytesError
 			if errors.As(err, &tooLarge) {
-				answerError(w, http.StatusRequestEntityTooLarge, "BAD_USER_INPUT", "The request is larger than Platen accepts. Give large images an address, or split the data.")
+				answerError(w, http.StatusRequestEntityTooLarge, "BAD_USER_INPUT", fmt.Sprintf("The request is larger than Platen accepts: its body has more than %d bytes. Give large images an address, or split the data.", limit))
 				return
 			}
 			if err != nil {

@@ -753,17 +753,21 @@ func TestTheDocumentGuardRefusesWhatValidationWouldChokeOn(t *testing.T) {
 		fmt.Fprintf(&doubling, ` fragment f%d on Account { ...f%d ...f%d }`, i, i+1, i+1)
 	}
 	doubling.WriteString(` fragment f60 on Account { id }`)
-	for name, query := range map[string]string{
-		"fragments that double":    doubling.String(),
-		"many aliases":             `{` + strings.Repeat(` account { id }`, 200) + `}`,
-		"deep nesting":             `{ submissions { nodes ` + strings.Repeat(`{ actions { subject { ... on Submission `, 8) + `{ id }` + strings.Repeat(`} } }`, 8) + ` } }`,
-		"megabytes by the hundred": `{` + strings.Repeat(` a: submissions(first: 100) { nodes { data } }`, 1) + `}`,
-		"megabytes by default":     `{ a: submissions { nodes { data } } b: submissions { ...f } c: submissions { ...f } } fragment f on SubmissionConnection { ...g } fragment g on SubmissionConnection { nodes { data } }`,
-		"a cycle":                  `{ account { ...a } } fragment a on Account { ...b } fragment b on Account { ...a }`,
+	for name, refused := range map[string]struct{ query, reason string }{
+		"fragments that double":    {doubling.String(), "more than 1000 fields"},
+		"many aliases":             {`{` + strings.Repeat(` account { id }`, 200) + `}`, "more than 150 fields in one place"},
+		"many fields":              {`{` + strings.Repeat(` account { id a: id b: id c: id d: id e: id f: id }`, 140) + `}`, "more than 1000 fields"},
+		"many fragments":           {`{ account { id } }` + strings.Repeat(` fragment f on Account { id }`, 101), "more than 100 fragments"},
+		"many directives":          {`{ account` + strings.Repeat(` @skip(if: false)`, 6) + ` { id } }`, "more than 5 directives"},
+		"deep nesting":             {`{ submissions { nodes ` + strings.Repeat(`{ actions { subject { ... on Submission `, 8) + `{ id }` + strings.Repeat(`} } }`, 8) + ` } }`, "nests more than 15 levels"},
+		"megabytes by the hundred": {`{` + strings.Repeat(` a: submissions(first: 100) { nodes { data } }`, 1) + `}`, "more than 20000 values"},
+		"megabytes by default": {`{ a: submissions { nodes { data } } b: submissions { ...f } c: submissions { ...f } } fragment f on SubmissionConnection { ...g }
+			fragment g on SubmissionConnection { nodes { data } }`, "more than 20000 values"},
+		"a cycle": {`{ account { ...a } } fragment a on Account { ...b } fragment b on Account { ...a }`, "spreads itself"},
 	} {
 		start := time.Now()
-		a := c.ask(c.live, query, nil)
-		if a.code() != "DOCUMENT_TOO_COMPLEX" {
+		a := c.ask(c.live, refused.query, nil)
+		if a.code() != "DOCUMENT_TOO_COMPLEX" || !strings.Contains(a.Errors[0].Message, refused.reason) {
 			t.Errorf("%s: %+v", name, a.Errors)
 		}
 		if took := time.Since(start); took > 2*time.Second {
