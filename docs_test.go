@@ -1,11 +1,18 @@
 package platen_test
 
 import (
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -95,9 +102,196 @@ func TestLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 	}
 }
 
+func TestEveryExampleHasItsPictureInAGuide(t *testing.T) {
+	t.Parallel()
+	guides := ""
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		guides += read(t, page)
+	}
+	names := func(pattern string) (all []string) {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			all = append(all, strings.TrimSuffix(filepath.Base(file), ".png"))
+		}
+		return all
+	}
+	examples, pictures := names("docs/examples/*"), names("docs/pictures/*.png")
+	if len(examples) == 0 || !slices.Equal(examples, pictures) {
+		t.Errorf("examples %v, pictures %v", examples, pictures)
+	}
+	for _, name := range examples {
+		if !strings.Contains(guides, "(pictures/"+name+".png)](examples/"+name+")") {
+			t.Errorf("no guide shows the picture of %s", name)
+		}
+	}
+	// What a guide shows of a style sheet is in it.
+	for _, rules := range found("(?s)```css\n((?:@page \\{ size|\\.chapter).*?)\n```", guides) {
+		if !strings.Contains(read(t, "docs/examples/report/style.css")+read(t, "docs/examples/mixed/style.css"), rules) {
+			t.Errorf("no example has the rules %s", rules)
+		}
+	}
+}
+
 func TestTheCheckOfSignaturesIsTheOneThatIsTested(t *testing.T) {
 	t.Parallel()
 	if !strings.Contains(read(t, "docs/webhooks.md"), strings.TrimSpace(read(t, "delivery/testdata/verify.js"))) {
 		t.Error("docs/webhooks.md does not show delivery/testdata/verify.js as it is")
 	}
+}
+
+// limits are the constants that say what an argument may hold, and the row of the
+// table "Limits" in README.md that gives their value.
+var limits = map[string]string{
+	"platen.MaxName":             "`name` of a template, a token, an integration",
+	"platen.MaxDescription":      "`description`",
+	"platen.MaxSource":           "`html`, `css`, `headerHtml`, `footerHtml`",
+	"platen.MaxData":             "`data`, `sampleData`, `schema`",
+	"platen.MaxMetadata":         "`metadata`",
+	"platen.MaxMetadataKeys":     "`metadata`",
+	"platen.MaxAddress":          "`url` of a submission",
+	"platen.MaxPassword":         "`password`",
+	"platen.MaxExpireAfter":      "`expiresIn`, `expireAfter`",
+	"platen.MaxBatch":            "`submissions` of a batch",
+	"platen.MaxLength":           "`width`, `height`, `marginTop` and the other margins",
+	"platen.maxPaper":            "the paper's `width` and `height`",
+	"platen.MaxPageRanges":       "`pageRanges`",
+	"platen.maxPageNumber":       "a page number in `pageRanges`",
+	"platen.MaxWaitSelector":     "`waitFor.selector`",
+	"platen.MaxWaitExpression":   "`waitFor.expression`",
+	"platen.MaxRenderTimeout":    "`timeout`",
+	"platen.MaxWindow":           "`screenshot.width`, `screenshot.height`",
+	"platen.MaxScaleFactor":      "`screenshot.deviceScaleFactor`",
+	"platen.MaxImageSide":        "each side of an image",
+	"platen.MaxImagePixels":      "all of an image",
+	"platen.maxPresignedURL":     "`presignedUpload.url`",
+	"platen.maxPresignedHeaders": "`presignedUpload.headers`",
+	"platen.maxHeaderBytes":      "names and values of these headers",
+	"platen.maxAccessKey":        "`accessKeyId`, `secretAccessKey`",
+	"platen.maxStoredAddress":    "`endpoint` of an integration, `url` of a webhook",
+	"platen.maxKMSKey":           "`kmsKeyId`",
+
+	// In other rooms only those that are named here are looked for.
+	"delivery.maxPathTemplate": "a path template",
+	"delivery.maxKey":          "the key that it makes",
+	"delivery.MaxObject":       "an upload to a bucket",
+	"jsonschema.maxDepth":      "`data` that is checked against a schema",
+	"jsonschema.maxDigits":     "`data` that is checked against a schema",
+	"jsonschema.maxExponent":   "`data` that is checked against a schema",
+	"jsonschema.MaxViolations": "a check of data against a schema",
+	"liquid.outputLimit":       "a Liquid render",
+	"pipeline.maxKey":          "`idempotencyKey`",
+	"pipeline.MaxRetries":      "`retryFailedActions`",
+	"renderer.maxFile":         "the finished document",
+	"resolvers.maxWait":        "`wait`",
+	"resolvers.maxPage":        "`first`, `last` of a list",
+	"resolvers.maxNodes":       "`ids` of `nodes`",
+	"server.maxBody":           "the body of a request",
+	"server.maxStrangersBody":  "the body of a request without a token",
+}
+
+func TestEveryLimitIsInTheTableOfLimits(t *testing.T) {
+	t.Parallel()
+	rows := map[string]string{}
+	_, table, _ := strings.Cut(read(t, "README.md"), "### Limits")
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, " | "); len(cells) == 3 {
+			rows[strings.TrimPrefix(cells[0], "| ")] = cells[1]
+		}
+	}
+	known := constantsOf{"platen": nil}
+	for name := range known.in(t, "platen") {
+		if _, named := limits["platen."+name]; !named && strings.HasPrefix(strings.ToLower(name), "max") {
+			t.Errorf("nothing says in which row of the table of limits %s is", name)
+		}
+	}
+	for name, argument := range limits {
+		room, name, _ := strings.Cut(name, ".")
+		value, isThere := known.in(t, room)[name]
+		limit, isRow := rows[argument]
+		switch {
+		case !isThere:
+			t.Errorf("there is no constant %s.%s", room, name)
+		case !isRow:
+			t.Errorf("README.md has no row of limits for %s: %s.%s is %s", argument, room, name, value)
+		case !slices.Contains(found(`([0-9][0-9,.]*[0-9]|[0-9])`, limit), value):
+			t.Errorf("README.md says of %s: %s, but %s.%s is %s", argument, limit, room, name, value)
+		}
+	}
+}
+
+// constantsOf are the constants of rooms, by the rooms' names.
+type constantsOf map[string]*types.Package
+
+// in are the constants of a room that are numbers, as people write them: 2,097,152.
+func (c constantsOf) in(t *testing.T, room string) map[string]string {
+	t.Helper()
+	checked, err := c.Import(room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, name := range checked.Scope().Names() {
+		constantly, ok := checked.Scope().Lookup(name).(*types.Const)
+		if !ok {
+			continue
+		}
+		if n, exact := constant.Int64Val(constant.ToInt(constantly.Val())); exact {
+			all[name] = grouped(n)
+		}
+	}
+	return all
+}
+
+// Import checks the package of a room as far as its constants need it. Of packages
+// that are not ours nothing is known, so what is said with their words is left out.
+func (c constantsOf) Import(name string) (*types.Package, error) {
+	if c[name] != nil {
+		return c[name], nil
+	}
+	folder, ours := strings.TrimPrefix(strings.TrimPrefix(name, "platen"), "/"), true
+	if name == "platen" {
+		folder = "."
+	} else if _, err := os.Stat(folder); err != nil || folder == "" {
+		ours = false
+	}
+	if !ours {
+		c[name] = types.NewPackage(name, path.Base(name))
+		c[name].MarkComplete()
+		return c[name], nil
+	}
+	sources, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		return nil, err
+	}
+	positions := token.NewFileSet()
+	var files []*ast.File
+	for _, source := range sources {
+		if strings.HasSuffix(source, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(positions, source, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	config := types.Config{Importer: c, IgnoreFuncBodies: true, Error: func(error) {}}
+	c[name], _ = config.Check(name, positions, files, nil) // the errors are of what is not known
+	return c[name], nil
+}
+
+// grouped is a number with a comma before each three digits.
+func grouped(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,6 +133,19 @@ func TestTemplatesRenderAsLiquidDocuments(t *testing.T) {
 		if err := shared.Check(context.Background(), Source{"html", source}); err != nil {
 			t.Errorf("Check of %s: %v", source, err)
 		}
+	}
+}
+
+func TestTheGuideNamesEveryFilter(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../docs/templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(guide), "\nFilters: `")
+	list, _, _ = strings.Cut(list, "`")
+	if named, known := strings.Fields(list), slices.Sorted(maps.Keys(standard)); !slices.Equal(named, known) {
+		t.Errorf("docs/templates.md names the filters\n%q, there are\n%q", named, known)
 	}
 }
 
