@@ -94,12 +94,28 @@ func TestLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 		}
 	}
 	for _, page := range pages {
-		for _, link := range found(`\]\(([^)#:]+)(?:#[^)]*)?\)`, read(t, page)) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), link)); err != nil {
+		for _, link := range found(`\]\(([^):]+)\)`, read(t, page)) {
+			file, heading, _ := strings.Cut(link, "#")
+			target := filepath.Join(filepath.Dir(page), file)
+			if file == "" {
+				target = page
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s links to %s, which is not there", page, link)
+			} else if heading != "" && !slices.Contains(headings(read(t, target)), heading) {
+				t.Errorf("%s links to %s, but there is no such heading", page, link)
 			}
 		}
 	}
+}
+
+// headings are those of a page as links name them.
+func headings(text string) (all []string) {
+	for _, heading := range found(`(?m)^#+ (.+)$`, text) {
+		plain := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading), "")
+		all = append(all, strings.ReplaceAll(plain, " ", "-"))
+	}
+	return all
 }
 
 func TestEveryExampleHasItsPictureInAGuide(t *testing.T) {
