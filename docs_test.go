@@ -1,6 +1,7 @@
 package platen_test
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/constant"
 	"go/parser"
@@ -15,6 +16,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/vektah/gqlparser/v2"
+	gql "github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
+
+	"platen"
 )
 
 func read(t *testing.T, name string) string {
@@ -108,6 +116,61 @@ func TestLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+func TestTheRequestsOfTheGuidesAreOnesOfTheContract(t *testing.T) {
+	t.Parallel()
+	schema, err := gqlparser.LoadSchema(&gql.Source{Name: "schema.graphqls", Input: platen.SDL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, globErr := filepath.Glob("docs/*.md")
+	if globErr != nil {
+		t.Fatal(globErr)
+	}
+	requests := 0
+	for _, page := range append(pages, "README.md") {
+		text := read(t, page)
+		bodies := found("(?s)<<'(?:EOF|JSON)'\n(.*?)\n *(?:EOF|JSON)\n", text)
+		// Without quotes, the shell puts its variables in and takes backslashes away.
+		for _, body := range found("(?s)<<(?:EOF|JSON)\n(.*?)\n *(?:EOF|JSON)\n", text) {
+			bodies = append(bodies, strings.ReplaceAll(shellVariable.ReplaceAllString(body, "${1}x"), `\$`, "$"))
+		}
+		bodies = append(bodies, found("(?:ask|-d) '(\\{\"query\".*)'\n", text)...)
+		for _, body := range bodies {
+			if !strings.HasPrefix(body, `{"query"`) {
+				continue // a file of another kind
+			}
+			requests++
+			var request struct {
+				Query     string
+				Variables map[string]any
+			}
+			if err := json.Unmarshal([]byte(body), &request); err != nil {
+				t.Errorf("%s: %v in %s", page, err, body)
+				continue
+			}
+			document, err := gqlparser.LoadQueryWithRules(schema, request.Query, rules.NewDefaultRules())
+			if err != nil {
+				t.Errorf("%s: %v in %s", page, err, request.Query)
+				continue
+			}
+			if _, err := validator.VariableValues(schema, document.Operations[0], request.Variables); err != nil {
+				t.Errorf("%s: %v in %s", page, err, body)
+			}
+		}
+		for _, query := range found("(?s)```graphql\n(.*?)\n```", text) {
+			requests++
+			if _, err := gqlparser.LoadQueryWithRules(schema, query, rules.NewDefaultRules()); err != nil {
+				t.Errorf("%s: %v in %s", page, err, query)
+			}
+		}
+	}
+	if requests < 30 {
+		t.Errorf("only %d requests were found", requests)
+	}
+}
+
+var shellVariable = regexp.MustCompile(`(^|[^\\])\$[A-Z_]+`)
 
 // headings are those of a page as links name them.
 func headings(text string) (all []string) {
