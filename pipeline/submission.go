@@ -195,7 +195,7 @@ func (p *Pipeline) prepare(ctx context.Context, scope storage.Scope, r Request, 
 	if r.Password != nil {
 		mistakes := platen.ValidatePassword(*r.Password, s.Output)
 		if err := pdf.CheckPassword(*r.Password); len(mistakes) == 0 && err != nil {
-			mistakes.Add(platen.CodeInvalid, err.Error(), "password")
+			mistakes.Add(platen.CodeInvalid, "This password cannot be used: "+err.Error()+".", "password")
 		}
 		errs = append(errs, mistakes...)
 	}

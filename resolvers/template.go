@@ -3,7 +3,9 @@ package resolvers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
 
@@ -215,6 +217,9 @@ func (r query) Templates(ctx context.Context, first *int, after *string, last *i
 	}
 	if mistakes := platen.ValidateText(chosen.NameContains, "filter", "nameContains"); len(mistakes) > 0 {
 		return nil, badInput(mistakes.Error())
+	}
+	if utf8.RuneCountInString(chosen.NameContains) > platen.MaxName {
+		return nil, badInput(fmt.Sprintf("nameContains has at most %d characters, as names have.", platen.MaxName))
 	}
 	accountID := caller(ctx).AccountID
 	c := &graph.TemplateConnection{AccountID: accountID, Filter: chosen}

@@ -414,6 +414,9 @@ func TestR2_2ArchivedTemplatesAreLeftOutOfListsAndCanBeEdited(t *testing.T) {
 		t.Errorf("%+v", back)
 	}
 	expect(nil, "50% off_x", "rechnung 2", "Rechnung 1", "Überweisung")
+	if a := c.ask(c.live, `query ($name: String!) { templates(filter: {nameContains: $name}) { nodes { id } } }`, vars{"name": strings.Repeat("ü", root.MaxName+1)}); a.code() != "BAD_USER_INPUT" {
+		t.Errorf("a part of a name that is longer than names are: %s", a.Data)
+	}
 }
 
 func TestR2_3PageSettingsOfATemplateAreChangedFieldByField(t *testing.T) {
