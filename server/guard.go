@@ -22,10 +22,10 @@ type guard struct {
 	values, heavy int
 }
 
-// heavyFields are the fields whose values can be megabytes
-// long; and variables, for which a source of that size is analysed.
-var heavyFields = map[string]bool{"html": true, "css": true, "headerHtml": true, "footerHtml": true, "sourceHtml": true, "data": true,
-	"schema": true, "sampleData": true, "variables": true}
+// heavyFields are the fields whose values can be megabytes long; and those for which as
+// much is read or analysed: sourceUrl, variables.
+var heavyFields = map[string]bool{"html": true, "css": true, "headerHtml": true, "footerHtml": true, "sourceHtml": true, "sourceUrl": true,
+	"data": true, "schema": true, "sampleData": true, "variables": true}
 
 // defaultGuard has room for full introspection and for any page that is fit to be
 // looked at.

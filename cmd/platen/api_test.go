@@ -761,6 +761,7 @@ func TestTheDocumentGuardRefusesWhatValidationWouldChokeOn(t *testing.T) {
 		"many directives":          {`{ account` + strings.Repeat(` @skip(if: false)`, 6) + ` { id } }`, "more than 5 directives"},
 		"deep nesting":             {`{ submissions { nodes ` + strings.Repeat(`{ actions { subject { ... on Submission `, 8) + `{ id }` + strings.Repeat(`} } }`, 8) + ` } }`, "nests more than 15 levels"},
 		"megabytes by the hundred": {`{` + strings.Repeat(` a: submissions(first: 100) { nodes { data } }`, 1) + `}`, "more than 20000 values"},
+		"whole documents":          {`{ submissions(first: 100) { nodes {` + strings.Repeat(" a: sourceUrl", 150) + ` } } }`, "more than 20000 values"},
 		"megabytes by default": {`{ a: submissions { nodes { data } } b: submissions { ...f } c: submissions { ...f } } fragment f on SubmissionConnection { ...g }
 			fragment g on SubmissionConnection { nodes { data } }`, "more than 20000 values"},
 		"a cycle": {`{ account { ...a } } fragment a on Account { ...b } fragment b on Account { ...a }`, "spreads itself"},
