@@ -218,11 +218,12 @@ func (t *Tx) ExpireSubmission(ctx context.Context, s *platen.Submission) error {
 	return t.updateSubmission(ctx, s)
 }
 
-// DeletePreview removes all of a preview that nobody needs any more.
+// DeletePreview removes all of a preview that nobody needs any more. It has no actions
+// and is found by no metadata.
 func (t *Tx) DeletePreview(ctx context.Context, s *platen.Submission) error {
+	s.ExpiredAt = new(time.Now().UTC().Truncate(time.Microsecond))
 	for _, statement := range []string{
 		`delete from submission_inputs where account_id = $1 and submission_id = $2`,
-		`delete from submission_metadata where account_id = $1 and submission_id = $2`,
 		`delete from submissions where account_id = $1 and id = $2 and preview`,
 	} {
 		if _, err := t.tx.ExecContext(ctx, statement, s.AccountID, s.ID); err != nil {

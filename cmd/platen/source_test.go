@@ -432,6 +432,12 @@ func TestAPreviewIsATestDocumentInNoList(t *testing.T) {
 	if lists.Submissions.TotalCount != 0 || server.Keys("archive") != nil && len(server.Keys("archive")) > 1 {
 		t.Errorf("%+v, the bucket has %v", lists, server.Keys("archive"))
 	}
+	// Expired by hand, it is gone at once.
+	of := *preview(vars{"content": content}).PreviewTemplate.DownloadURL
+	of = of[strings.Index(of, "sub_"):][:len("sub_")+18]
+	if ended, errs := c.expire(c.test, of); len(errs) > 0 || !ended.Expired || ended.DownloadURL != nil || len(copies(t, of)) > 0 {
+		t.Errorf("%+v %+v", ended, errs)
+	}
 	// After ten minutes nothing is left of it.
 	var id string
 	if err := shared.db.SQL().QueryRowContext(t.Context(), `update submissions set expires_at = now() - interval '1 second'
