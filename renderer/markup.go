@@ -35,7 +35,7 @@ type markup struct {
 	addresses bool // it may load something from an address
 	fonts     bool // it may have fonts to wait for
 	images    bool // it may have images
-	refreshes bool // it may move itself to another address without a script
+	outlasts  bool // without a script, it may move itself to another address, or leave its colours to the next document
 }
 
 // newMarkup puts the style sheet, and a title if there is none, at the end of
@@ -60,7 +60,7 @@ func newMarkup(source, css, title string, settings platen.PageSettings) markup {
 		// Chromium turns the paper as @page says, even where that may not set its size.
 		insert.WriteString("<style>" + autoPage + "</style>")
 	}
-	m := markup{html: source, refreshes: has("http-equiv")}
+	m := markup{html: source, outlasts: has("http-equiv", "color-scheme")}
 	// An expression to wait for is a script as well, and may do what scripts do.
 	m.scripts = has(scriptWords...) || hasEvent(lower) || hasEvent(lowerCSS) || settings.Waits().Expression != ""
 	if insert.Len() > 0 {

@@ -41,13 +41,13 @@ func TestMarkupThatMayLoadSomethingIsSeen(t *testing.T) {
 			t.Errorf("missed in %q", html)
 		}
 	}
-	if m := newMarkup("<p>Plain</p><img src=data:image/gif;base64,AAAA>", "p{color:red}", "T", platen.PageSettings{}); m.addresses || m.fonts || m.refreshes {
+	if m := newMarkup("<p>Plain</p><img src=data:image/gif;base64,AAAA>", "p{color:red}", "T", platen.PageSettings{}); m.addresses || m.fonts || m.outlasts {
 		t.Errorf("%+v", m)
 	}
 	if m := newMarkup("<p>", "@FONT-FACE{src:url(data:x)}", "", platen.PageSettings{}); !m.fonts {
 		t.Error("a font is missed")
 	}
-	if m := newMarkup("<META HTTP-EQUIV=refresh>", "", "", platen.PageSettings{}); !m.refreshes {
+	if m := newMarkup("<META HTTP-EQUIV=refresh>", "", "", platen.PageSettings{}); !m.outlasts {
 		t.Error("a refresh is missed")
 	}
 }

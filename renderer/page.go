@@ -188,6 +188,12 @@ func (p *page) render(ctx context.Context, j *job) ([]byte, error) {
 
 func (p *page) make(ctx context.Context, j *job) ([]byte, error) {
 	tab := p.at(ctx)
+	if j.screenshot != nil && !p.blank {
+		// A window shows where the document before was scrolled to, as by autofocus.
+		if err := p.reset(); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.prepare(tab, j); err != nil {
 		return nil, err
 	}

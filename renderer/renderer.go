@@ -304,7 +304,7 @@ func (r *Renderer) release(p *page, j *job, well bool) {
 		r.drop(p)
 		return
 	}
-	if j.scripts || j.refreshes {
+	if j.scripts || j.outlasts {
 		r.inBackground(func() { r.clean(p) })
 		return
 	}

@@ -166,6 +166,39 @@ func TestR3_1AnImageLeavesNoWindowForTheNextPDF(t *testing.T) {
 	}
 }
 
+func TestNothingOfADocumentIsSeenInTheNext(t *testing.T) {
+	t.Parallel()
+	const plain = "<!doctype html><body style='margin:0'><p style='font-size:60px'>HHHH</p><div style='height:20000px'></div>"
+	for name, before := range map[string]string{
+		"scrolled by a focus": "<!doctype html><body style='height:10000px'><input autofocus style='position:absolute;top:6000px'>",
+		"dark":                "<!doctype html><meta name=color-scheme content=dark><p>x",
+		"dark by a style":     "<!doctype html><html style='color-scheme:dark'><p>x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			window := func(html string) Page {
+				p := shot(t, html, platen.OutputPNG)
+				p.Screenshot.Width, p.Screenshot.Height, p.Screenshot.FullPage = 300, 200, false
+				return p
+			}
+			image, pdf := render(t, window(plain)), render(t, document(t, plain))
+			render(t, window(before))
+			first := waitIdle(t, shared, account(t))
+			if !bytes.Equal(render(t, window(plain)), image) {
+				t.Error("an image is another one after this document")
+			}
+			render(t, document(t, before))
+			waitIdle(t, shared, account(t))
+			if want, got := picture(t, pdf), picture(t, render(t, document(t, plain))); want.At(5, 5) != got.At(5, 5) {
+				t.Errorf("after this document, the next one's paper is %v, want %v", got.At(5, 5), want.At(5, 5))
+			}
+			if p := waitIdle(t, shared, account(t)); p != first {
+				t.Error("another page was used, so this proves nothing")
+			}
+		})
+	}
+}
+
 func TestR3_1AnImageLargerThanTheLimitsIsRefused(t *testing.T) {
 	t.Parallel()
 	column := func(height int) string {
