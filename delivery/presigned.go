@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"platen"
@@ -106,7 +107,9 @@ func (p *Presigned) send(ctx context.Context, call *presignedCall) (*platen.Uplo
 	if _, err := call.body.Seek(0, io.SeekStart); err != nil {
 		return nil, unreadable()
 	}
-	request, err := call.request(ctx)
+	body := &loan{from: call.body}
+	defer body.Close()
+	request, err := call.request(ctx, body)
 	if err != nil {
 		return nil, fail(platen.FailureRequestRejected, false, "The presigned URL is no address that can be called. Retry the action with another.")
 	}
@@ -125,9 +128,33 @@ func (p *Presigned) send(ctx context.Context, call *presignedCall) (*platen.Uplo
 	return call.receipt(response, text)
 }
 
+// loan is a body for one attempt. A transport may go on reading after it has answered
+// (https://pkg.go.dev/net/http#RoundTripper); it gets nothing more once the loan is
+// closed, so that the next attempt has the copy to itself.
+type loan struct {
+	mu   sync.Mutex
+	from io.Reader
+}
+
+func (l *loan) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from == nil {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return l.from.Read(p)
+}
+
+func (l *loan) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from = nil
+	return nil
+}
+
 // request is the PUT. Its address goes out byte for byte as it was signed.
-func (c *presignedCall) request(ctx context.Context) (*http.Request, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, c.upload.URL, io.NopCloser(c.body))
+func (c *presignedCall) request(ctx context.Context, body io.Reader) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, c.upload.URL, body)
 	if err != nil {
 		return nil, err
 	}

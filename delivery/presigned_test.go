@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -330,5 +332,62 @@ func TestAPresignedUploadIsChecked(t *testing.T) {
 		if got := bucket + " " + key + " " + region; got != want {
 			t.Errorf("%s: %q, want %q", address, got, want)
 		}
+	}
+}
+
+// slowCopy sees whether the copy is set back while somebody still reads it.
+type slowCopy struct {
+	*bytes.Reader
+	reading          atomic.Int32
+	sent, overlapped atomic.Bool
+	setBack          chan struct{}
+}
+
+func (c *slowCopy) Read(p []byte) (int, error) {
+	c.reading.Add(1)
+	defer c.reading.Add(-1)
+	if c.sent.Load() {
+		select {
+		case <-c.setBack:
+		case <-time.After(30 * time.Millisecond): // a disk that takes its time
+		}
+	}
+	return c.Reader.Read(p)
+}
+
+func (c *slowCopy) Seek(offset int64, whence int) (int64, error) {
+	if c.sent.Load() && c.reading.Load() > 0 {
+		c.overlapped.Store(true)
+		close(c.setBack)
+	}
+	return c.Reader.Seek(offset, whence)
+}
+
+func TestR6_5AnAttemptReadsTheCopyNoLongerThanItLasts(t *testing.T) {
+	t.Parallel()
+	copied := &slowCopy{Reader: bytes.NewReader(content(1 << 20)), setBack: make(chan struct{})}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		copied.sent.Store(true)
+		if _, err := io.ReadFull(r.Body, make([]byte, 1<<10)); err != nil {
+			t.Error(err)
+		}
+		hijacked, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		// An answer before the body was read, and an end: the client is still sending.
+		fmt.Fprint(hijacked, "HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		hijacked.Close()
+	}))
+	t.Cleanup(server.Close)
+	o := object("", content(1<<20))
+	o.Body = copied
+	_, err := presigned(t, Options{AnswerTimeout: 10 * time.Second}).Put(t.Context(), platen.PresignedUpload{URL: server.URL + "/b/k"}, o)
+	if failure := failureOfPut(t, err); !failure.Retryable {
+		t.Error(failure)
+	}
+	if copied.overlapped.Load() {
+		t.Error("the next attempt set the copy back while the one before still read it")
 	}
 }
