@@ -356,12 +356,15 @@ func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delive
 	}
 	s := subject.(*platen.Submission)
 	if s.ExpiredAt != nil {
-		return o, nil, deliveryFailure(platen.FailureExpired, "The document has expired, so there is no copy of it left to deliver. Send it again if it is wanted after all.")
+		return o, nil, expiredMeanwhile()
 	}
 	content, err := p.Blobs.Open(ctx, s.File.BlobKey)
 	if err != nil {
 		if ctx.Err() != nil {
 			return o, nil, ctx.Err()
+		}
+		if now, err := p.DB.Submission(ctx, storage.Scope{AccountID: s.AccountID}, s.ID); err == nil && now.ExpiredAt != nil {
+			return o, nil, expiredMeanwhile()
 		}
 		p.Log.ErrorContext(ctx, "Platen's own copy cannot be read", "submission", s.ID, "blob", s.File.BlobKey, "error", err)
 		return o, nil, &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, OccurredAt: time.Now(),
@@ -369,6 +372,10 @@ func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delive
 	}
 	return delivery.Object{Body: content, Size: s.File.ByteSize, SHA256: s.File.SHA256, ContentType: s.File.ContentType,
 		Filename: s.ID + "." + s.Output.Extension()}, content.Close, nil
+}
+
+func expiredMeanwhile() *platen.Failure {
+	return deliveryFailure(platen.FailureExpired, "The document has expired, so there is no copy of it left to deliver. Send it again if it is wanted after all.")
 }
 
 // failed sorts an error: a failure is an outcome, anything else is none.

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// expireInterval is how long a copy may outlive its time.
-	expireInterval = 10 * time.Second
+	// ExpireInterval is how long a copy may outlive its time.
+	ExpireInterval = 10 * time.Second
 	// expiryPatience is for how long a set expiry waits for what is not done yet, so that
 	// a bucket's outage loses nothing (R3.8).
 	expiryPatience = 24 * time.Hour
@@ -26,7 +26,7 @@ type expireArgs struct{}
 func (expireArgs) Kind() string { return "expire" }
 
 func (expireArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueHousekeeper, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: expireInterval}}
+	return river.InsertOpts{Queue: queueHousekeeper, MaxAttempts: 1}
 }
 
 type expireWorker struct {
@@ -103,7 +103,7 @@ func (p *Pipeline) expire(ctx context.Context, accountID, id string, due func(*p
 				continue
 			}
 			a.State, a.NextAttemptAt = platen.ActionFailed, nil
-			a.Failure = deliveryFailure(platen.FailureExpired, "The document was expired before this was done, so there is nothing left to deliver. Send it again if it is wanted after all.")
+			a.Failure = expiredMeanwhile()
 			if err := p.updateAction(ctx, tx, s, a); err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ type housekeepArgs struct{}
 func (housekeepArgs) Kind() string { return "housekeep" }
 
 func (housekeepArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueHousekeeper, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: housekeepInterval}}
+	return river.InsertOpts{Queue: queueHousekeeper, MaxAttempts: 3}
 }
 
 type housekeepWorker struct {

@@ -58,6 +58,9 @@ type Options struct {
 	// RetryBase is the pause before the second attempt of a delivery;
 	// platen.DeliveryRetryBase unless a test is in a hurry.
 	RetryBase time.Duration
+	// ExpireEvery is how long a copy may outlive its time; ExpireInterval unless a test
+	// is in a hurry. A second at least.
+	ExpireEvery time.Duration
 }
 
 // Pipeline accepts work and, on nodes that have workers, does it.
@@ -87,6 +90,9 @@ func New(o Options) (*Pipeline, error) {
 	if o.RetryBase == 0 {
 		o.RetryBase = platen.DeliveryRetryBase
 	}
+	if o.ExpireEvery == 0 {
+		o.ExpireEvery = ExpireInterval
+	}
 	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase)}
 	config := &river.Config{
 		Schema: migrations.RiverSchema,
@@ -114,7 +120,7 @@ func New(o Options) (*Pipeline, error) {
 			queueDeliver:     {MaxWorkers: o.Deliveries},
 			queueHousekeeper: {MaxWorkers: 2}, // a long sweep keeps no expiry waiting
 		}
-		config.PeriodicJobs = []*river.PeriodicJob{every(housekeepInterval, housekeepArgs{}), every(expireInterval, expireArgs{})}
+		config.PeriodicJobs = []*river.PeriodicJob{every(housekeepInterval, housekeepArgs{}), every(o.ExpireEvery, expireArgs{})}
 	}
 	var err error
 	p.river, err = river.NewClient(newDriver(o.DB), config)
@@ -123,8 +129,9 @@ func New(o Options) (*Pipeline, error) {
 
 // every is a job that some node does at the start and then at an interval.
 func every(interval time.Duration, args river.JobArgs) *river.PeriodicJob {
-	return river.NewPeriodicJob(river.PeriodicInterval(interval), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
-		&river.PeriodicJobOpts{RunOnStart: true})
+	return river.NewPeriodicJob(river.PeriodicInterval(interval), func() (river.JobArgs, *river.InsertOpts) {
+		return args, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: interval}}
+	}, &river.PeriodicJobOpts{RunOnStart: true})
 }
 
 // Start begins to work on jobs, if this node has workers.

@@ -44,7 +44,9 @@ type config struct {
 	renderAllow egress.Allow
 	api, worker bool
 
-	retryBase time.Duration // of deliveries; tests are in a hurry
+	// Tests are in a hurry.
+	retryBase   time.Duration // of deliveries
+	expireEvery time.Duration
 }
 
 // variable is one setting, for --help and for finding misspelt ones.

@@ -67,7 +67,7 @@ func start(dir string, environ ...string) (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	config.retryBase = time.Millisecond
+	config.retryBase, config.expireEvery = time.Millisecond, time.Second
 	out := io.Discard
 	if testing.Verbose() {
 		out = os.Stderr

@@ -206,7 +206,7 @@ func (p *program) openParts(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine), Schemas: schemas,
-		Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase}
+		Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase, ExpireEvery: c.expireEvery}
 	// Nodes without workers deliver as well: they test integrations.
 	ways := delivery.Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})}
 	o.S3, o.Presigned, o.Webhooks = delivery.NewS3(ways), delivery.NewPresigned(ways), delivery.NewWebhooks(ways)
