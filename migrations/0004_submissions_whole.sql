@@ -43,6 +43,7 @@ create index submissions_newest on submissions (account_id, created_at desc, id 
 create index submissions_newest_by_test on submissions (account_id, test, created_at desc, id desc) where not preview;
 create index submissions_newest_by_template on submissions (account_id, template_id, created_at desc, id desc) where not preview and template_id is not null;
 create index submissions_newest_by_state on submissions (account_id, state, created_at desc, id desc) where not preview;
+create index submissions_previewed on submissions (account_id, state) where preview;
 create index submissions_of_batch on submissions (account_id, batch_id, batch_index) include (state, finished_at) where batch_id is not null;
 create index submissions_to_expire on submissions (expires_at) where expires_at is not null and expired_at is null;
 
@@ -82,7 +83,7 @@ alter table submission_inputs drop column url, drop column schema, drop column s
 delete from actions where submission_id in (select id from submissions where source in ('DRAFT', 'URL') or expired_at is not null or preview or output <> 'PDF');
 delete from submission_inputs where submission_id in (select id from submissions where source in ('DRAFT', 'URL') or expired_at is not null or preview or output <> 'PDF');
 delete from submissions where source in ('DRAFT', 'URL') or expired_at is not null or preview or output <> 'PDF';
-drop index submissions_newest, submissions_newest_by_test, submissions_newest_by_template, submissions_newest_by_state, submissions_of_batch, submissions_to_expire;
+drop index submissions_newest, submissions_newest_by_test, submissions_newest_by_template, submissions_newest_by_state, submissions_previewed, submissions_of_batch, submissions_to_expire;
 alter table submissions
     drop constraint submissions_file, drop constraint submissions_copy,
     drop column source, drop column output, drop column password_protected, drop column batch_id, drop column batch_index, drop column preview,

@@ -15,27 +15,28 @@ import (
 )
 
 // Request is what a caller wants rendered. Exactly one of TemplateID, HTML and URL is
-// given. What is nil was not said.
+// given. What is nil was not said, and is left out where calls are compared, so that a
+// later release with a field more takes the same call for the same.
 type Request struct {
-	TemplateID *string
-	Version    *int // of the template; nil: its latest
-	Draft      bool // of the template, instead of a version
-	HTML       *string
-	CSS        *string // with HTML
-	HeaderHTML *string // with HTML or URL
-	FooterHTML *string
-	URL        *string
+	TemplateID *string `json:",omitzero"`
+	Version    *int    `json:",omitzero"` // of the template; nil: its latest
+	Draft      bool    `json:",omitzero"` // of the template, instead of a version
+	HTML       *string `json:",omitzero"`
+	CSS        *string `json:",omitzero"` // with HTML
+	HeaderHTML *string `json:",omitzero"` // with HTML or URL
+	FooterHTML *string `json:",omitzero"`
+	URL        *string `json:",omitzero"`
 
-	Page       platen.PageOverride
-	Output     platen.OutputKind
-	Screenshot *platen.Screenshot
-	Data       json.RawMessage
-	Metadata   json.RawMessage
-	Test       *bool
-	Expiry     Expiry
-	Password   *string
+	Page       platen.PageOverride `json:",omitzero"`
+	Output     platen.OutputKind   `json:",omitzero"`
+	Screenshot *platen.Screenshot  `json:",omitzero"`
+	Data       json.RawMessage     `json:",omitzero"`
+	Metadata   json.RawMessage     `json:",omitzero"`
+	Test       *bool               `json:",omitzero"`
+	Expiry     Expiry              `json:",omitzero"`
+	Password   *string             `json:",omitzero"`
 	// PresignedUpload is where the file goes besides the integrations.
-	PresignedUpload *platen.PresignedUpload
+	PresignedUpload *platen.PresignedUpload `json:",omitzero"`
 }
 
 // Expiry is after how many seconds a document expires. The zero value is what the
@@ -74,16 +75,13 @@ func (p *Pipeline) Submit(ctx context.Context, scope storage.Scope, key string, 
 // their jobs. If another call with the same key was first, nothing is made, and once
 // says what that one made.
 func (p *Pipeline) accept(ctx context.Context, once *once, resultID string, b *platen.Batch, submissions []*platen.Submission) error {
-	waiting, err := p.DB.CountWaiting(ctx, submissions[0].AccountID, priorities[len(priorities)-1])
+	waiting, err := p.DB.CountWaiting(ctx, submissions[0].AccountID, submissions[0].Preview, priorities[len(priorities)-1])
 	if err != nil {
 		return err
 	}
 	jobs := make([]river.InsertManyParams, len(submissions))
 	for i, s := range submissions {
 		jobs[i] = river.InsertManyParams{Args: renderArgs{AccountID: s.AccountID, SubmissionID: s.ID}, InsertOpts: &river.InsertOpts{Priority: priority(waiting + i)}}
-		if s.Preview {
-			jobs[i].InsertOpts.Priority = 1 // somebody looks at an editor
-		}
 	}
 	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
 		if err := once.claim(ctx, tx, resultID); err != nil || once.ResultID != "" {
@@ -267,7 +265,7 @@ func (r Request) conflicts(scope storage.Scope) platen.Errors {
 	case scope.TestOnly:
 		errs.Add(platen.CodeForbidden, "A test token makes test documents only: leave test out, or use a live token.", "test")
 	case r.Draft:
-		errs.Add(platen.CodeInvalid, "A draft makes test documents only: leave test out, or publish the draft and use the version.", "test")
+		errs.Add(platen.CodeInvalid, "A draft makes test documents only: say test: true, or publish the draft and use the version.", "test")
 	}
 	return errs
 }

@@ -464,10 +464,15 @@ func (d *DB) CountSubmissions(ctx context.Context, scope Scope, filter platen.Su
 	return d.count(ctx, "select 1"+chosen.from, chosen.args...)
 }
 
-// CountWaiting counts an account's submissions that are PENDING, up to limit.
-func (d *DB) CountWaiting(ctx context.Context, accountID string, limit int) (n int, err error) {
+// CountWaiting counts an account's submissions that are PENDING, up to limit: its
+// previews, of which people wait for few at a time, or all others.
+func (d *DB) CountWaiting(ctx context.Context, accountID string, previews bool, limit int) (n int, err error) {
+	which := "not preview"
+	if previews {
+		which = "preview"
+	}
 	err = d.db.GetContext(ctx, &n, `select count(*) from (select 1 from submissions
-		where account_id = $1 and state = 'PENDING' and not preview limit $2) as waiting`, accountID, limit)
+		where account_id = $1 and state = 'PENDING' and `+which+` limit $2) as waiting`, accountID, limit)
 	return n, err
 }
 
