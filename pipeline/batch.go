@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"platen"
@@ -64,13 +65,17 @@ func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *o
 	if scope.TestOnly && !b.Test {
 		errs.Add(platen.CodeForbidden, "A test token makes test documents only: leave test out, or use a live token.", "test")
 	}
+	if r.Expiry.Seconds != nil {
+		errs = append(errs, validateExpiry(*r.Expiry.Seconds, "expiresIn")...)
+	}
 	if len(errs) > 0 {
 		return nil, errs
 	}
 	submissions := make([]*platen.Submission, len(r.Submissions))
 	known, drafts := versions{}, 0
 	for i, one := range r.Submissions {
-		if one.TemplateID == nil && one.HTML == nil && one.URL == nil {
+		shared := one.TemplateID == nil && one.HTML == nil && one.URL == nil
+		if shared {
 			one.TemplateID = r.TemplateID
 		}
 		if !one.Expiry.Set {
@@ -86,6 +91,8 @@ func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *o
 			if s.Source == platen.SourceDraft {
 				drafts += s.Content.Size()
 			}
+		case shared && errors.As(err, &mistakes) && slices.Equal(mistakes[0].Path, []string{"templateId"}):
+			return nil, append(errs, mistakes[0]) // the same for all that name none
 		case errors.As(err, &mistakes):
 			errs = append(errs, mistakes.At("submissions", strconv.Itoa(i))...)
 		default:

@@ -154,12 +154,12 @@ func TestR3_6IfOneOfABatchIsRefusedNoneIsMade(t *testing.T) {
 		"too many":             {c.live, vars{"submissions": thousandAndOne}, []string{"input.submissions TOO_LARGE"}},
 		"one without a source": {c.live, vars{"submissions": []vars{good, {}}}, []string{"input.submissions.1 INVALID"}},
 		"two mistakes":         {c.live, vars{"submissions": []vars{{"html": ""}, good, {"html": "{{"}}}, []string{"input.submissions.0.html REQUIRED", "input.submissions.2.html TEMPLATE_INVALID"}},
-		"a missing template":   {c.live, vars{"templateId": "tpl_000000000000000000", "submissions": []vars{{}, {"html": "<p>"}}}, []string{"input.submissions.0.templateId NOT_FOUND"}},
+		"a missing template":   {c.live, vars{"templateId": "tpl_000000000000000000", "submissions": []vars{{}, {"html": "<p>"}}}, []string{"input.templateId NOT_FOUND"}},
 		"what belongs to the whole": {c.live, vars{"submissions": []vars{{"html": "<p>", "test": true, "wait": 1, "idempotencyKey": "k"}}},
 			[]string{"input.submissions.0.idempotencyKey INVALID", "input.submissions.0.test INVALID", "input.submissions.0.wait INVALID"}},
 		"a live one by a test token": {c.test, vars{"test": false, "submissions": []vars{good}}, []string{"input.test FORBIDDEN"}},
 		"metadata":                   {c.live, vars{"metadata": []int{1}, "submissions": []vars{good}}, []string{"input.metadata INVALID"}},
-		"expiry":                     {c.live, vars{"expiresIn": 0, "submissions": []vars{good}}, []string{"input.submissions.0.expiresIn INVALID"}},
+		"expiry":                     {c.live, vars{"expiresIn": 0, "submissions": []vars{good}}, []string{"input.expiresIn INVALID"}},
 	} {
 		a := c.ask(test.token, createBatch, vars{"input": test.input})
 		var got batchMade
