@@ -84,7 +84,8 @@ func (r batch) Submissions(ctx context.Context, b *graph.SubmissionBatch, first 
 	if p.After != "" {
 		text, err := base64.RawURLEncoding.DecodeString(p.After)
 		number, isPlace := strings.CutPrefix(string(text), batchCursor)
-		if place, _ = strconv.Atoi(number); err != nil || !isPlace || place < 0 || place >= platen.MaxBatch {
+		var malformed error
+		if place, malformed = strconv.Atoi(number); err != nil || !isPlace || malformed != nil || place < 0 || place >= platen.MaxBatch {
 			return nil, listError(storage.ErrCursor)
 		}
 	}

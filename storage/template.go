@@ -325,8 +325,8 @@ func (d *DB) TemplateVersions(ctx context.Context, accountID, templateID string,
 	after := ""
 	if page.After != "" {
 		var err error
-		if _, after, err = parseCursor(page.After); err != nil {
-			return nil, PageInfo{}, err
+		if _, after, err = parseCursor(page.After); err != nil || platen.KindOf(after) != platen.KindTemplateVersion {
+			return nil, PageInfo{}, ErrCursor // of another list
 		}
 	}
 	versions, err := d.templateVersions(ctx, ` and v.template_id = $2
