@@ -4,6 +4,7 @@ package storage
 var (
 	SubmissionList = submissionList
 	MetadataPairs  = metadataPairs
+	RarestFirst    = (*DB).rarestFirst
 )
 
 const Batches = batches

@@ -42,6 +42,14 @@ func grow(t *testing.T, db *storage.DB, accountID string, templates, batches []s
 	exec(`insert into submission_metadata (account_id, pair, at, submission_id)
 		select account_id, ($2::bytea[])[substr(id, 5)::integer % 20 + 1], created_at, id from submissions
 		where account_id = $1 and substr(id, 5)::integer >= $3`, accountID, pq.ByteaArray(pairs), from)
+	year := storage.MetadataPairs(json.RawMessage(`{"year":2026}`))[0]
+	exec(`insert into submission_metadata (account_id, pair, at, submission_id)
+		select account_id, $2, created_at, id from submissions where account_id = $1 and substr(id, 5)::integer >= $3`, accountID, year, from)
+	for n := range 10 {
+		order := storage.MetadataPairs(json.RawMessage(fmt.Sprintf(`{"order":"o%d"}`, n)))[0]
+		exec(`insert into submission_metadata (account_id, pair, at, submission_id)
+			select account_id, $2, created_at, id from submissions where account_id = $1 and id = $3 on conflict do nothing`, accountID, order, fmt.Sprintf("sub_%018d", n))
+	}
 	exec(`vacuum analyze submissions, submission_metadata`)
 }
 
@@ -103,22 +111,24 @@ func TestR3_7APageOfAMillionCostsWhatAPageOfAThousandDoes(t *testing.T) {
 		cursor := storage.Cursor(*middle(total), "sub_")
 		from, until := middle(total), new(middle(total).Add(100*time.Second))
 		return map[string]one{
-			"no filter":               {scope, platen.SubmissionFilter{}, first},
-			"the middle":              {scope, platen.SubmissionFilter{}, storage.Page{First: 25, After: cursor}},
-			"backward":                {scope, platen.SubmissionFilter{}, storage.Page{Last: 25, Before: cursor}},
-			"a test token":            {storage.Scope{AccountID: account.ID, TestOnly: true}, platen.SubmissionFilter{}, first},
-			"test":                    {scope, platen.SubmissionFilter{Test: new(true)}, first},
-			"live":                    {scope, platen.SubmissionFilter{Test: new(false)}, storage.Page{First: 25, After: cursor}},
-			"template":                {scope, platen.SubmissionFilter{TemplateID: templates[4]}, storage.Page{First: 25, After: cursor}},
-			"template without any":    {scope, platen.SubmissionFilter{TemplateID: platen.NewID(platen.KindTemplate)}, first},
-			"batch":                   {scope, platen.SubmissionFilter{BatchID: batches[1]}, first},
-			"a common state":          {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed}}, first},
-			"a rare state":            {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentInvalidData}}, first},
-			"two states":              {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed, platen.DocumentFailed}}, first},
-			"all states":              {scope, platen.SubmissionFilter{States: []platen.DocumentState{"PENDING", "PROCESSED", "FAILED", "INVALID_DATA"}}, storage.Page{Last: 25, Before: cursor}},
-			"a range of time":         {scope, platen.SubmissionFilter{From: from, Until: until}, first},
-			"metadata":                {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"c4"}`)}, storage.Page{First: 25, After: cursor}},
-			"metadata of no document": {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"nobody"}`)}, first},
+			"no filter":                {scope, platen.SubmissionFilter{}, first},
+			"the middle":               {scope, platen.SubmissionFilter{}, storage.Page{First: 25, After: cursor}},
+			"backward":                 {scope, platen.SubmissionFilter{}, storage.Page{Last: 25, Before: cursor}},
+			"a test token":             {storage.Scope{AccountID: account.ID, TestOnly: true}, platen.SubmissionFilter{}, first},
+			"test":                     {scope, platen.SubmissionFilter{Test: new(true)}, first},
+			"live":                     {scope, platen.SubmissionFilter{Test: new(false)}, storage.Page{First: 25, After: cursor}},
+			"template":                 {scope, platen.SubmissionFilter{TemplateID: templates[4]}, storage.Page{First: 25, After: cursor}},
+			"template without any":     {scope, platen.SubmissionFilter{TemplateID: platen.NewID(platen.KindTemplate)}, first},
+			"batch":                    {scope, platen.SubmissionFilter{BatchID: batches[1]}, first},
+			"a common state":           {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed}}, first},
+			"a rare state":             {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentInvalidData}}, first},
+			"two states":               {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed, platen.DocumentFailed}}, first},
+			"all states":               {scope, platen.SubmissionFilter{States: []platen.DocumentState{"PENDING", "PROCESSED", "FAILED", "INVALID_DATA"}}, storage.Page{Last: 25, Before: cursor}},
+			"a range of time":          {scope, platen.SubmissionFilter{From: from, Until: until}, first},
+			"metadata":                 {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"c4"}`)}, storage.Page{First: 25, After: cursor}},
+			"a common and a rare pair": {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"year":2026,"order":"o1"}`)}, first},
+			"another such":             {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"year":2026,"order":"o5"}`)}, first},
+			"metadata of no document":  {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"nobody"}`)}, first},
 		}
 	}
 	const small, large = 1000, 1_000_000
@@ -126,7 +136,11 @@ func TestR3_7APageOfAMillionCostsWhatAPageOfAThousandDoes(t *testing.T) {
 	cost := map[string]int{}
 	measure := func(of one) (blocks, rows int) {
 		t.Helper()
-		statement, args, err := storage.SubmissionList(of.scope, of.filter, of.page)
+		pairs, err := storage.RarestFirst(db, t.Context(), account.ID, storage.MetadataPairs(of.filter.Metadata))
+		if err != nil {
+			t.Fatal(err)
+		}
+		statement, args, err := storage.SubmissionList(of.scope, of.filter, pairs, of.page)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -34,6 +35,28 @@ func metadataPairs(metadata json.RawMessage) [][]byte {
 	}
 	slices.SortFunc(pairs, func(x, y []byte) int { return strings.Compare(string(x), string(y)) })
 	return pairs
+}
+
+// commonPair is from how many submissions on a pair counts as common.
+const commonPair = 1000
+
+// rarestFirst moves the pair that fewest of the account's submissions have to the front,
+// where it leads the search: a page of {"year": 2026, "customer": "c4"} costs what its
+// customer has, in whatever order the two are given.
+func (d *DB) rarestFirst(ctx context.Context, accountID string, pairs [][]byte) ([][]byte, error) {
+	if len(pairs) < 2 {
+		return pairs, nil
+	}
+	var rarest []byte
+	err := d.db.GetContext(ctx, &rarest, `select given.pair from unnest($2::bytea[]) as given (pair) cross join lateral
+		(select count(*) as n from (select 1 from submission_metadata where account_id = $1 and submission_metadata.pair = given.pair limit $3) as found) as counted
+		order by n, given.pair limit 1`, accountID, pq.ByteaArray(pairs), commonPair)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(pairs, func(pair []byte) bool { return bytes.Equal(pair, rarest) })
+	pairs[0], pairs[at] = pairs[at], pairs[0]
+	return pairs, nil
 }
 
 // canonical is a decoded value with its numbers in one spelling each.

@@ -364,7 +364,11 @@ func (d *DB) SubmissionContent(ctx context.Context, s *platen.Submission) error 
 // Submissions reads a part of a scope's submissions, newest first; previews are in no
 // list.
 func (d *DB) Submissions(ctx context.Context, scope Scope, filter platen.SubmissionFilter, page Page) ([]*platen.Submission, PageInfo, error) {
-	query, args, err := submissionList(scope, filter, page)
+	pairs, err := d.rarestFirst(ctx, scope.AccountID, metadataPairs(filter.Metadata))
+	if err != nil {
+		return nil, PageInfo{}, err
+	}
+	query, args, err := submissionList(scope, filter, pairs, page)
 	if err != nil {
 		return nil, PageInfo{}, err
 	}
@@ -386,8 +390,8 @@ func (d *DB) Submissions(ctx context.Context, scope Scope, filter platen.Submiss
 // index in the list's order leads to it, so that a page costs the same however many
 // rows there are. Of several states each is read from its own place in the index, and
 // what they give is merged.
-func submissionList(scope Scope, filter platen.SubmissionFilter, page Page) (string, []any, error) {
-	chosen := chooseSubmissions(scope, filter)
+func submissionList(scope Scope, filter platen.SubmissionFilter, pairs [][]byte, page Page) (string, []any, error) {
+	chosen := chooseSubmissions(scope, filter, pairs)
 	tail, args, err := page.clause(chosen.args, chosen.at, chosen.id)
 	if err != nil {
 		return "", nil, err
@@ -414,14 +418,14 @@ type chosenSubmissions struct {
 	states []platen.DocumentState
 }
 
-func chooseSubmissions(scope Scope, f platen.SubmissionFilter) chosenSubmissions {
+func chooseSubmissions(scope Scope, f platen.SubmissionFilter, pairs [][]byte) chosenSubmissions {
 	c := chosenSubmissions{args: []any{scope.AccountID}, at: "created_at", id: "id", states: slices.Compact(slices.Sorted(slices.Values(f.States)))}
 	c.from = " from submissions where account_id = $1 and not preview"
 	add := func(condition string, value any) {
 		c.args = append(c.args, value)
 		c.from += fmt.Sprintf(" and "+condition, len(c.args))
 	}
-	if pairs := metadataPairs(f.Metadata); len(pairs) > 0 {
+	if len(pairs) > 0 {
 		// The first pair leads, in the order of its own index; the others are looked up.
 		c.at, c.id = "at", "submission_id"
 		c.args = append(c.args, pairs[0])
@@ -456,7 +460,11 @@ func chooseSubmissions(scope Scope, f platen.SubmissionFilter) chosenSubmissions
 
 // CountSubmissions counts a scope's submissions, up to CountLimit.
 func (d *DB) CountSubmissions(ctx context.Context, scope Scope, filter platen.SubmissionFilter) (int, error) {
-	chosen := chooseSubmissions(scope, filter)
+	pairs, err := d.rarestFirst(ctx, scope.AccountID, metadataPairs(filter.Metadata))
+	if err != nil {
+		return 0, err
+	}
+	chosen := chooseSubmissions(scope, filter, pairs)
 	if len(chosen.states) > 0 {
 		chosen.args = append(chosen.args, pq.Array(chosen.states))
 		chosen.from += fmt.Sprintf(" and state = any($%d)", len(chosen.args))
