@@ -238,6 +238,7 @@ var limits = map[string]string{
 	"platen.MaxPassword":         "`password`",
 	"platen.MaxExpireAfter":      "`expiresIn`, `expireAfter`",
 	"platen.MaxBatch":            "`submissions` of a batch",
+	"pipeline.maxDrafts":         "all drafts of a batch together",
 	"platen.MaxLength":           "`width`, `height`, `marginTop` and the other margins",
 	"platen.maxPaper":            "the paper's `width` and `height`",
 	"platen.MaxPageRanges":       "`pageRanges`",

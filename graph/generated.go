@@ -4662,7 +4662,10 @@ input ScreenshotInput {
 input CreateSubmissionBatchInput {
   "For those that name no template, html or url."
   templateId: ID
-  "As for createSubmission; but test, wait and idempotencyKey belong to the batch, and are INVALID here."
+  """
+  1 to 1,000, as for createSubmission; but test, wait and idempotencyKey belong to the batch, and are INVALID here.
+  Drafts are copied for each submission: those of a batch have 32 MiB together at most. Versions are not copied.
+  """
   submissions: [CreateSubmissionInput!]!
   "Of the batch; each submission has its own."
   metadata: JSON

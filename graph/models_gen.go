@@ -296,7 +296,8 @@ type CreateAWSS3IntegrationPayload struct {
 type CreateSubmissionBatchInput struct {
 	// For those that name no template, html or url.
 	TemplateID graphql.Omittable[*string] `json:"templateId"`
-	// As for createSubmission; but test, wait and idempotencyKey belong to the batch, and are INVALID here.
+	// 1 to 1,000, as for createSubmission; but test, wait and idempotencyKey belong to the batch, and are INVALID here.
+	// Drafts are copied for each submission: those of a batch have 32 MiB together at most. Versions are not copied.
 	Submissions []*CreateSubmissionInput `json:"submissions"`
 	// Of the batch; each submission has its own.
 	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
