@@ -129,8 +129,8 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 			if heavyFields[s.Name] {
 				part.values += w.heavy
 			}
-			if s.Name == "draft" || s.Name == "content" {
-				part.values += w.heavy / 2 // it is read whole, whatever of it is selected
+			if s.Name == "draft" || s.Name == "content" || s.Name == "hasUnpublishedChanges" {
+				part.values += w.heavy / 2 // a draft is read whole, whatever of it is selected
 			}
 		case *ast.InlineFragment:
 			if len(s.Directives) > w.directives {
