@@ -42,7 +42,9 @@ func (t *travel) event(document proto.PageFrameID, method string, params json.Ra
 	}
 	switch method {
 	case "Page.frameStartedLoading":
+		// What was due begins. Chromium does not always say that it is cleared.
 		t.loading.Store(true)
+		t.due.Store(false)
 	case "Page.frameStoppedLoading":
 		t.loading.Store(false)
 	case "Page.frameScheduledNavigation":
