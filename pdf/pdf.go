@@ -1,5 +1,5 @@
-// Package pdf works on finished PDF files: it inspects them, marks them with a
-// watermark and protects them with a password. The work is done by pdfcpu in sandbox workers, within limits of
+// Package pdf works on finished PDF files: it inspects them, puts them together,
+// marks them with a watermark and protects them with a password. The work is done by pdfcpu in sandbox workers, within limits of
 // time and memory, because a file may come from anyone.
 //
 // Programs that use it call sandbox.Main first of all.
@@ -33,14 +33,32 @@ const (
 // Error is what is wrong with a file, told to the people who sent it.
 type Error struct {
 	Kind    Kind
-	Message string
+	Message string // without the part
+	Part    int    // index of the part of a merge that is at fault, from 0; -1: none, or all together
 }
 
-func (e *Error) Error() string { return e.Message }
+func (e *Error) Error() string {
+	if e.Part < 0 {
+		return e.Message
+	}
+	return fmt.Sprintf("part %d: %s", e.Part, e.Message)
+}
+
+func problem(kind Kind, message string) *Error { return &Error{kind, message, -1} }
 
 // Info is what is known about a file.
 type Info struct {
 	Pages int
+
+	// Protected says of a part that it is encrypted, although it opens without a
+	// password and may be merged. See CheckPart.
+	Protected bool
+}
+
+// Part is one of the files that are merged.
+type Part struct {
+	Title string // of its bookmark; the first 200 characters count. Empty: "Part 1", "Part 2", ...
+	File  []byte
 }
 
 // Options describe a Tool.
@@ -70,7 +88,7 @@ func start(o Options, memory uint64) (*Tool, error) {
 		Log:      o.Log,
 		Limits: sandbox.Limits{
 			Memory: memory, CPU: timeLimit, Wall: timeLimit,
-			Input: sizeLimit + 1<<10, Output: sizeLimit + 1<<20,
+			Input: sizeLimit + 1<<20, Output: sizeLimit + 1<<20,
 		},
 	})
 	if err != nil {
@@ -120,6 +138,74 @@ func (t *Tool) Protect(ctx context.Context, file []byte, password string) ([]byt
 	return answer.file, err
 }
 
+// CheckPart reads the whole file and tells whether Merge takes it as a part. It
+// differs from Inspect in files that are encrypted and open without a password:
+// Merge takes them if their permissions allow copying, and assembling or
+// changing; all others are an *Error of the Kind Encrypted.
+func (t *Tool) CheckPart(ctx context.Context, file []byte) (Info, error) {
+	answer, err := t.call(ctx, request{operation: check, file: file})
+	return answer.Info, err
+}
+
+// Merge makes one PDF of 1 to 1000 parts, in their order; together they have up
+// to 256 MB. An *Error names the part at fault. Other errors are those of Inspect.
+//
+// With two parts or more, each has a bookmark to its first page, closed, with
+// its own bookmarks below. These are kept of all parts: page sizes, boxes and
+// rotation; links and named destinations, whose names get the part's number in
+// front (the first one's "total" becomes "1.total"), so that equal ones do not
+// meet; form fields with their appearance (a name that a part before has taken
+// gets "_2"); layers, as the default configuration shows them; attachments; and
+// page labels: if any part has some, parts without are numbered 1, 2, 3 anew,
+// and if none has, readers count through. Fonts, images and other content that
+// is the same, byte for byte, is stored once. The version is the highest of the
+// parts', at least 1.5.
+//
+// Nothing runs: scripts, actions at opening a file or page, additional actions,
+// actions that start programs, import or play, XFA, and annotations with 3D or
+// rich media stay behind, because who wrote one part must not act among the
+// pages of the others. Signatures no longer hold, so only their pictures stay.
+//
+// What speaks of one file as a whole is kept of a single part only: title,
+// author and other information, XMP metadata, structure (tags), output intents
+// and viewer preferences. The result of two parts or more is not tagged, and
+// does not say so; its language is kept if it is that of all.
+//
+// A part that is encrypted is refused, unless CheckPart takes it; the result is
+// never encrypted.
+func (t *Tool) Merge(ctx context.Context, parts []Part) ([]byte, Info, error) {
+	if len(parts) < 1 || len(parts) > maxParts {
+		return nil, Info{}, fmt.Errorf("pdf: a merge has 1 to %d parts, and not %d", maxParts, len(parts))
+	}
+	size := 0
+	for _, p := range parts {
+		size += len(p.File)
+	}
+	if size > sizeLimit {
+		return nil, Info{}, problem(Limit, fmt.Sprintf("the PDFs together are larger than %d MB", sizeLimit>>20))
+	}
+	answer, err := t.call(ctx, request{operation: merging, file: encodeParts(parts)})
+	var mistake *Error
+	if errors.As(err, &mistake) && mistake.Part < 0 {
+		// The worker was killed and could not say by which part. It was one that
+		// is too much alone, or all of them together.
+		for i, p := range parts {
+			_, alone := t.call(ctx, request{operation: merging, file: encodeParts([]Part{p})})
+			if errors.As(alone, &mistake) {
+				return nil, Info{}, &Error{mistake.Kind, mistake.Message, i}
+			}
+			if alone != nil {
+				return nil, Info{}, alone
+			}
+		}
+		errors.As(err, &mistake)
+		if mistake.Kind == Limit {
+			return nil, Info{}, problem(Limit, "the PDFs together need more memory or time than they may use")
+		}
+	}
+	return answer.file, answer.Info, err
+}
+
 func encodeText(text string) ([]byte, error) {
 	var encoded []byte
 	for _, r := range text {
@@ -135,16 +221,19 @@ func encodeText(text string) ([]byte, error) {
 }
 
 func (t *Tool) call(ctx context.Context, r request) (response, error) {
+	if r.operation != merging && len(r.file) > sizeLimit {
+		return response{}, problem(Limit, limitMessage("input"))
+	}
 	out, err := t.pool.Call(ctx, r.encode())
 	var limit *sandbox.LimitError
 	var function *sandbox.FunctionError
 	switch {
 	case errors.As(err, &limit):
-		return response{}, &Error{Limit, limitMessage(limit.Limit)}
+		return response{}, problem(Limit, limitMessage(limit.Limit))
 	case errors.As(err, &function):
 		// The library stumbled over the file. Its words are not for users.
 		t.log.InfoContext(ctx, "pdf: a file could not be worked on", "error", function)
-		return response{}, &Error{Damaged, damaged}
+		return response{}, problem(Damaged, damaged)
 	case err != nil:
 		return response{}, err
 	}

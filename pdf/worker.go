@@ -29,12 +29,14 @@ const (
 	inspect operation = iota
 	watermark
 	protection
+	check
+	merging
 )
 
 type request struct {
 	operation operation
 	text      []byte // up to 255 bytes: of the watermark, or the password
-	file      []byte
+	file      []byte // or parts, encoded
 }
 
 func (r request) encode() []byte {
@@ -59,14 +61,18 @@ type response struct {
 }
 
 func (r response) encode() ([]byte, error) {
-	head, err := json.Marshal(r)
+	head, err := r.head()
+	return append(head, r.file...), err
+}
+
+// head is what comes before the file.
+func (r response) head() ([]byte, error) {
+	words, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, binary.MaxVarintLen32+len(head)+len(r.file))
-	out = binary.AppendUvarint(out, uint64(len(head)))
-	out = append(out, head...)
-	return append(out, r.file...), nil
+	out := make([]byte, 0, binary.MaxVarintLen32+len(words)+len(r.file))
+	return append(binary.AppendUvarint(out, uint64(len(words))), words...), nil
 }
 
 func decodeResponse(in []byte) (r response, err error) {
@@ -87,14 +93,25 @@ func work(in []byte) ([]byte, error) {
 		return nil, err
 	}
 	var answer response
-	doc, bad := read(r.file)
+	if r.operation == merging {
+		parts, err := decodeParts(r.file)
+		if err != nil {
+			return nil, err
+		}
+		out, bad, err := merge(parts, func(i Info) ([]byte, error) { return response{Info: i}.head() })
+		if bad != nil {
+			return response{Error: bad}.encode()
+		}
+		return out, err
+	}
+	doc, bad := read(r.file, r.operation == check)
 	if bad != nil {
 		answer.Error = bad
 		return answer.encode()
 	}
-	answer.Info.Pages = doc.PageCount
+	answer.Info = Info{Pages: doc.PageCount, Protected: doc.Encrypt != nil}
 	switch r.operation {
-	case inspect:
+	case inspect, check:
 		return answer.encode()
 	case watermark:
 		if err := mark(doc, r.text); err != nil {
@@ -112,10 +129,11 @@ func work(in []byte) ([]byte, error) {
 	return answer.encode()
 }
 
-// read parses and validates a file as tolerantly as PDF readers do.
-func read(file []byte) (*model.Context, *Error) {
+// read parses and validates a file as tolerantly as PDF readers do. With asPart,
+// it may be one that is protected and can be merged all the same.
+func read(file []byte, asPart bool) (*model.Context, *Error) {
 	if !bytes.Contains(file[:min(len(file), 1024)], []byte("%PDF-")) {
-		return nil, &Error{Damaged, "the file is not a PDF"}
+		return nil, problem(Damaged, "the file is not a PDF")
 	}
 	c := model.NewDefaultConfiguration()
 	c.Cmd = model.ADDWATERMARKS
@@ -124,13 +142,16 @@ func read(file []byte) (*model.Context, *Error) {
 	doc, err := api.ReadAndValidate(bytes.NewReader(file), c)
 	switch {
 	case errors.Is(err, pdfcpu.ErrWrongPassword), errors.Is(err, pdfcpu.ErrUnsupportedEncryptionFeature),
-		errors.Is(err, pdfcpu.ErrPermissionDenied), err == nil && doc.Encrypt != nil:
-		return nil, &Error{Encrypted, "the PDF is encrypted; remove its protection first"}
+		errors.Is(err, pdfcpu.ErrPermissionDenied), err == nil && doc.Encrypt != nil && !asPart:
+		return nil, problem(Encrypted, "the PDF is encrypted; remove its protection first")
 	case err != nil:
-		return nil, &Error{Damaged, damaged}
+		return nil, problem(Damaged, damaged)
 	}
 	if err := doc.EnsurePageCount(); err != nil || doc.PageCount == 0 {
-		return nil, &Error{Damaged, "the PDF has no pages"}
+		return nil, problem(Damaged, "the PDF has no pages")
+	}
+	if doc.Encrypt != nil && !mayBeMerged(doc.E) {
+		return nil, problem(Encrypted, "the PDF's protection forbids copying it or putting it together with others; remove its protection first")
 	}
 	return doc, nil
 }
