@@ -31,11 +31,14 @@ type merger struct {
 	pages   int
 	nodes   types.Array // of the page tree, one for each part
 	tree    int         // the root of the page tree
+	secured bool        // a part was encrypted
 	catalog types.Dict
 	info    types.Dict
 	outline []bookmark
 	dests   map[string]types.Object
-	files   map[string]types.Object // embedded, by their names
+	files   map[string]types.Object // embedded, by their names as they are written
+	taken   map[string]bool         // names of embedded files as they are read
+	numbers map[string]int          // where the search for an unused name goes on
 	related types.Array             // associated files
 	labels  []label
 	labeled bool // at least one part has labels of its own
@@ -47,7 +50,7 @@ type merger struct {
 // form is what the parts' interactive forms become.
 type form struct {
 	fields types.Array
-	names  map[string]bool
+	names  map[string]bool                    // taken, up to their first dot
 	redraw bool                               // readers are to draw the fields anew
 	drawn  map[string]map[string]types.Object // what the fields are drawn with: category, name, resource
 }
@@ -69,13 +72,14 @@ type bookmark struct {
 	kids    []bookmark
 }
 
-// encodeParts writes titles and sizes, then the files.
-func encodeParts(parts []Part) []byte {
-	size := binary.MaxVarintLen32
+// encodeParts appends titles and sizes, then the files, and copies these once
+// only: they are large.
+func encodeParts(head []byte, parts []Part) []byte {
+	size := len(head) + binary.MaxVarintLen32
 	for _, p := range parts {
 		size += 2*binary.MaxVarintLen32 + 4*maxTitle + len(p.File)
 	}
-	out := binary.AppendUvarint(make([]byte, 0, size), uint64(len(parts)))
+	out := binary.AppendUvarint(append(make([]byte, 0, size), head...), uint64(len(parts)))
 	for _, p := range parts {
 		title := cleanTitle(p.Title)
 		out = binary.AppendUvarint(out, uint64(len(title)))
@@ -122,11 +126,12 @@ func decodeParts(in []byte) ([]Part, error) {
 	return parts, nil
 }
 
-// cleanTitle makes one line of a title that comes from anyone.
+// cleanTitle makes one line of a title that comes from anyone. The two joiners
+// are not seen, and belong to Persian words and to emoji.
 func cleanTitle(title string) string {
 	var out []rune
 	for _, r := range strings.ToValidUTF8(title, "\ufffd") {
-		if !unicode.IsGraphic(r) {
+		if !unicode.IsGraphic(r) && r != '\u200c' && r != '\u200d' {
 			r = ' '
 		}
 		if out = append(out, r); len(out) == maxTitle {
@@ -136,13 +141,18 @@ func cleanTitle(title string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// merge is what the worker does. before is put in front of the file.
-func merge(parts []Part, before func(Info) ([]byte, error)) ([]byte, *Error, error) {
+func newMerger(parts int) *merger {
 	m := &merger{
-		store: newStore(), alone: len(parts) == 1, version: model.V15, catalog: types.Dict{}, info: types.Dict{},
-		dests: map[string]types.Object{}, files: map[string]types.Object{},
+		store: newStore(), alone: parts == 1, version: model.V15, catalog: types.Dict{}, info: types.Dict{},
+		dests: map[string]types.Object{}, files: map[string]types.Object{}, taken: map[string]bool{}, numbers: map[string]int{},
 	}
 	m.tree = m.add(nil)
+	return m
+}
+
+// merge is what the worker does. before is put in front of the file.
+func merge(parts []Part, before func(Info) ([]byte, error)) ([]byte, *Error, error) {
+	m := newMerger(len(parts))
 	size := 0
 	for i, p := range parts {
 		size += len(p.File)
@@ -182,7 +192,19 @@ func (m *merger) append(index int, p Part) (mistake *Error) {
 	}
 	m.unify(first)
 	m.version = max(m.version, doc.XRefTable.Version())
+	m.secured = m.secured || doc.Encrypt != nil
 	return nil
+}
+
+// unused returns name, or name_2, name_3 and so on: the first that is not taken.
+// What it returns is to be taken from then on.
+func (m *merger) unused(kind, name string, taken func(string) bool) string {
+	free := name
+	for taken(free) {
+		n := max(2, m.numbers[kind+name])
+		free, m.numbers[kind+name] = fmt.Sprintf("%s_%d", name, n), n+1
+	}
+	return free
 }
 
 // mayBeMerged reports whether a file that opens without a password allows that
@@ -315,6 +337,7 @@ type source struct {
 	prefix string            // of the names of its destinations
 	copied map[int]int       // numbers there and here; 0: it is left out
 	queue  []int             // numbers there of what is still to be copied
+	nodes  int               // of the page tree, visited so far
 	pages  []page            // in order
 	fonts  map[string]string // names of fonts in forms that others had taken
 	err    error             // the first; it is told to people
@@ -329,6 +352,14 @@ type page struct {
 // it are not carried into a file that also holds other people's pages.
 var runs = map[types.Name]bool{
 	"JavaScript": true, "Launch": true, "ImportData": true, "Rendition": true, "RichMediaExecute": true, "Movie": true, "Sound": true,
+}
+
+// reach are actions on the fields of the whole document, by name or all of them:
+// a button of one part would send, clear or hide what is filled in in others.
+var reach = map[types.Name]bool{"SubmitForm": true, "ResetForm": true, "Hide": true}
+
+func (s *source) staysBehind(action types.Name) bool {
+	return runs[action] || !s.m.alone && reach[action]
 }
 
 func (s *source) fail(text string) {
@@ -374,6 +405,9 @@ func (s *source) asText(o types.Object) (string, bool) {
 		b, err := types.Unescape(string(o))
 		return string(b), err == nil
 	case types.HexLiteral:
+		if len(o)%2 == 1 {
+			o += "0" // as ISO 32000-2, 7.3.4.3, reads it
+		}
 		b, err := o.Bytes()
 		return string(b), err == nil
 	}
@@ -386,6 +420,9 @@ func (s *source) document(title string, index int) {
 	if err != nil || root == nil {
 		s.fail("it has no catalog")
 		return
+	}
+	if title == "" {
+		title = fmt.Sprintf("Part %d", index+1)
 	}
 	before := s.m.pages
 	s.findPages(root["Pages"], types.Dict{}, 0, map[int]bool{})
@@ -400,7 +437,7 @@ func (s *source) document(title string, index int) {
 	s.copyPages()
 	s.drain()
 	s.destinations(root)
-	s.copyOutline(root, title, index)
+	s.copyOutline(root, title)
 	s.copyFields(forms)
 	s.copyFiles(root)
 	s.copyLayers(root, title)
@@ -448,10 +485,11 @@ func (s *source) findPages(o types.Object, inherited types.Dict, depth int, abov
 	case depth > maxDepth:
 		s.fail("its page tree is too deep")
 		return
-	case len(s.pages) >= maxItems:
+	case s.nodes >= maxItems: // nodes can be few, and each below many
 		s.fail("it has too many pages")
 		return
 	}
+	s.nodes++
 	attributes := types.Dict{}
 	for _, key := range []string{"Resources", "MediaBox", "CropBox", "Rotate"} {
 		if value, found := d[key]; found && value != nil {
@@ -465,6 +503,9 @@ func (s *source) findPages(o types.Object, inherited types.Dict, depth int, abov
 			s.findPages(kid, attributes, depth+1, above)
 		}
 		return
+	}
+	if s.asName(d["Type"]) == "Pages" && d["Contents"] == nil {
+		return // a node without pages
 	}
 	p := page{s.m.add(nil), types.Dict{}}
 	for key, value := range d {
@@ -590,7 +631,7 @@ func (s *source) wanted(o types.Object) bool {
 
 func (s *source) dict(d types.Dict) types.Dict {
 	action := s.asName(d["S"])
-	if runs[action] {
+	if s.staysBehind(action) {
 		return types.Dict{} // wherever it was, and whatever led there
 	}
 	_, hasBox := s.resolve(d["Rect"]).(types.Array)
@@ -602,7 +643,7 @@ func (s *source) dict(d types.Dict) types.Dict {
 		switch {
 		case key == "AA" && field,
 			(key == "StructParent" || key == "StructParents" || key == "SD" && action == "GoTo") && !s.m.alone,
-			(key == "A" || key == "PA" || key == "Next") && runs[s.asName(s.asDict(value)["S"])],
+			(key == "A" || key == "PA" || key == "Next") && s.staysBehind(s.asName(s.asDict(value)["S"])),
 			// A signature holds for the file that was signed; its picture stays.
 			key == "V" && s.asDict(value)["ByteRange"] != nil:
 			continue
@@ -610,6 +651,9 @@ func (s *source) dict(d types.Dict) types.Dict {
 			c = s.destination(value)
 		case key == "DA":
 			c = s.appearance(value)
+		case key == "AP" && hasBox:
+			c = s.copy(value)
+			s.keepApart(value, 0)
 		default:
 			c = s.copy(value)
 		}
@@ -618,6 +662,20 @@ func (s *source) dict(d types.Dict) types.Dict {
 		}
 	}
 	return out
+}
+
+// keepApart lets nothing else share the streams that show a field or a note:
+// PDFBox and others write a new value into the stream that is there.
+func (s *source) keepApart(o types.Object, depth int) {
+	if ref, ok := o.(types.IndirectRef); ok {
+		s.m.distinct[s.copied[ref.ObjectNumber.Value()]] = true
+	}
+	if depth < 2 { // by kind of appearance, and by state
+		for _, value := range s.asDict(o) {
+			s.copy(value)
+			s.keepApart(value, depth+1)
+		}
+	}
 }
 
 // destination returns where a link or bookmark leads.
@@ -629,7 +687,9 @@ func (s *source) destination(o types.Object) types.Object {
 		name, _ := s.asText(o)
 		return types.NewHexLiteral([]byte(s.prefix + name))
 	case types.Dict: // of a name
-		return s.destination(o["D"])
+		if place, ok := s.resolve(o["D"]).(types.Array); ok {
+			return s.destination(place)
+		}
 	case types.Array:
 		if len(o) == 0 {
 			return nil
@@ -700,7 +760,7 @@ func (s *source) walkTree(o types.Object, leaves string, visit func(key, value t
 	walk(o, 0)
 }
 
-func (s *source) copyOutline(root types.Dict, title string, index int) {
+func (s *source) copyOutline(root types.Dict, title string) {
 	seen := map[int]bool{}
 	var items func(o types.Object, depth int) []bookmark
 	items = func(o types.Object, depth int) (list []bookmark) {
@@ -729,7 +789,7 @@ func (s *source) copyOutline(root types.Dict, title string, index int) {
 			}
 			if dest := s.destination(d["Dest"]); dest != nil {
 				b.entries["Dest"] = dest
-			} else if a := s.asDict(d["A"]); a != nil && !runs[s.asName(a["S"])] {
+			} else if a := s.asDict(d["A"]); a != nil && !s.staysBehind(s.asName(a["S"])) {
 				b.entries["A"] = s.copy(d["A"])
 			}
 			count, _ := s.resolve(d["Count"]).(types.Integer)
@@ -744,9 +804,6 @@ func (s *source) copyOutline(root types.Dict, title string, index int) {
 	if s.m.alone {
 		s.m.outline = own
 		return
-	}
-	if title == "" {
-		title = fmt.Sprintf("Part %d", index+1)
 	}
 	s.m.outline = append(s.m.outline, bookmark{kids: own, entries: types.Dict{
 		"Title": text(title),
@@ -859,7 +916,15 @@ func (s *source) copyFields(d types.Dict) {
 	if redraw, _ := s.resolve(d["NeedAppearances"]).(types.Boolean); bool(redraw) {
 		f.redraw = true
 	}
-	own := map[string]string{}
+	// Two fields meet if their names are equal, or equal up to a dot: a part may
+	// spell out as a.b what another has as b below a.
+	own, renamed := map[string]bool{}, map[string]string{}
+	for _, o := range roots {
+		if name, named := s.asText(s.asDict(o)["T"]); named {
+			first, _, _ := strings.Cut(decodeName(name), ".")
+			own[first] = true
+		}
+	}
 	for _, o := range roots {
 		if s.asDict(o) == nil {
 			continue
@@ -886,28 +951,28 @@ func (s *source) copyFields(d types.Dict) {
 		}
 		if bytes, named := s.asText(s.asDict(o)["T"]); named {
 			name := decodeName(bytes)
-			free, found := own[name]
-			if !found {
-				free = name
-				for n := 2; f.names[free]; n++ {
-					free = fmt.Sprintf("%s_%d", name, n)
+			first, _, _ := strings.Cut(name, ".")
+			if _, known := renamed[first]; !known {
+				renamed[first] = first
+				if f.names[first] {
+					renamed[first] = s.m.unused("field ", first, func(free string) bool { return f.names[free] || own[free] })
 				}
-				own[name] = free
 			}
-			if free != name {
-				field["T"] = text(free)
+			if free := renamed[first]; free != first {
+				field["T"] = text(free + name[len(first):])
 			}
 		}
 		f.fields = append(f.fields, ref)
 	}
-	for _, name := range own {
+	for _, name := range renamed {
 		f.names[name] = true
 	}
 }
 
+// decodeName reads a text string of PDF, in any of its three encodings.
 func decodeName(b string) string {
-	if strings.HasPrefix(b, "\xfe\xff") {
-		if decoded, err := types.DecodeUTF16String(b); err == nil {
+	if escaped, err := types.Escape(b); err == nil {
+		if decoded, err := types.StringLiteralToString(types.StringLiteral(*escaped)); err == nil {
 			return decoded
 		}
 	}
@@ -917,16 +982,17 @@ func decodeName(b string) string {
 // copyFiles keeps attachments; a name that another part has taken is made unique.
 func (s *source) copyFiles(root types.Dict) {
 	s.walkTree(s.asDict(root["Names"])["EmbeddedFiles"], "Names", func(key, value types.Object) {
-		name, ok := s.asText(key)
+		bytes, ok := s.asText(key)
 		if !ok || s.asDict(value) == nil {
 			return
 		}
-		free := name
-		for n := 2; s.m.files[free] != nil; n++ {
-			free = fmt.Sprintf("%s_%d", name, n)
+		name := decodeName(bytes)
+		free := s.m.unused("file ", name, func(free string) bool { return s.m.taken[free] })
+		if free != name {
+			bytes, _ = s.asText(text(free))
 		}
 		if c := s.copy(value); c != nil {
-			s.m.files[free] = c
+			s.m.taken[free], s.m.files[bytes] = true, c
 		}
 	})
 	for _, o := range s.asArray(root["AF"]) {

@@ -492,7 +492,7 @@ func TestR4_3ABadPartEndsInAClearErrorThatNamesItAndTheNextCallWorks(t *testing.
 		"objects that explode":   {packedObjects(400 << 20), "LIMIT DAMAGED"},
 		"content that explodes":  {bomb(), "merged LIMIT DAMAGED"},
 		"5,000 pages":            {manyPages(5000), "merged"},
-		"a chain of 200,000":     {chain(200_000), "LIMIT"},
+		"a chain of 200,000":     {chain(200_000), "merged LIMIT"},
 	} {
 		check := func(index int, parts ...Part) {
 			out, info, err := tool.Merge(context.Background(), parts)

@@ -154,8 +154,8 @@ func (t *Tool) CheckPart(ctx context.Context, file []byte) (Info, error) {
 // its own bookmarks below. These are kept of all parts: page sizes, boxes and
 // rotation; links and named destinations, whose names get the part's number in
 // front (the first one's "total" becomes "1.total"), so that equal ones do not
-// meet; form fields with their appearance (a name that a part before has taken
-// gets "_2"); layers, as the default configuration shows them; attachments; and
+// meet; form fields with their appearance (a name that a part before has taken,
+// up to its first dot, gets "_2"); layers, as the default configuration shows them; attachments; and
 // page labels: if any part has some, parts without are numbered 1, 2, 3 anew,
 // and if none has, readers count through. Fonts, images and other content that
 // is the same, byte for byte, is stored once. The version is the highest of the
@@ -164,7 +164,9 @@ func (t *Tool) CheckPart(ctx context.Context, file []byte) (Info, error) {
 // Nothing runs: scripts, actions at opening a file or page, additional actions,
 // actions that start programs, import or play, XFA, and annotations with 3D or
 // rich media stay behind, because who wrote one part must not act among the
-// pages of the others. Signatures no longer hold, so only their pictures stay.
+// pages of the others. For the same reason, two parts or more lose the actions
+// that send, clear or hide fields: they would do it to the fields of all.
+// Signatures no longer hold, so only their pictures stay.
 //
 // What speaks of one file as a whole is kept of a single part only: title,
 // author and other information, XMP metadata, structure (tags), output intents
@@ -178,24 +180,34 @@ func (t *Tool) Merge(ctx context.Context, parts []Part) ([]byte, Info, error) {
 		return nil, Info{}, fmt.Errorf("pdf: a merge has 1 to %d parts, and not %d", maxParts, len(parts))
 	}
 	size := 0
-	for _, p := range parts {
+	for i, p := range parts {
+		if len(p.File) > sizeLimit {
+			return nil, Info{}, &Error{Limit, limitMessage("input"), i}
+		}
 		size += len(p.File)
 	}
 	if size > sizeLimit {
 		return nil, Info{}, problem(Limit, fmt.Sprintf("the PDFs together are larger than %d MB", sizeLimit>>20))
 	}
-	answer, err := t.call(ctx, request{operation: merging, file: encodeParts(parts)})
+	encode := func(parts ...Part) []byte { return encodeParts(request{operation: merging}.encode(), parts) }
+	answer, err := t.send(ctx, encode(parts...))
 	var mistake *Error
 	if errors.As(err, &mistake) && mistake.Part < 0 {
 		// The worker was killed and could not say by which part. It was one that
-		// is too much alone, or all of them together.
+		// is too much alone, or all of them together. A thousand slow parts are
+		// not worth a search of hours.
+		search, stop := context.WithTimeout(ctx, 2*timeLimit)
+		defer stop()
 		for i, p := range parts {
-			_, alone := t.call(ctx, request{operation: merging, file: encodeParts([]Part{p})})
+			_, alone := t.send(search, encode(p))
 			if errors.As(alone, &mistake) {
 				return nil, Info{}, &Error{mistake.Kind, mistake.Message, i}
 			}
-			if alone != nil {
+			if alone != nil && (search.Err() == nil || ctx.Err() != nil) {
 				return nil, Info{}, alone
+			}
+			if alone != nil {
+				break
 			}
 		}
 		errors.As(err, &mistake)
@@ -221,10 +233,14 @@ func encodeText(text string) ([]byte, error) {
 }
 
 func (t *Tool) call(ctx context.Context, r request) (response, error) {
-	if r.operation != merging && len(r.file) > sizeLimit {
+	if len(r.file) > sizeLimit {
 		return response{}, problem(Limit, limitMessage("input"))
 	}
-	out, err := t.pool.Call(ctx, r.encode())
+	return t.send(ctx, r.encode())
+}
+
+func (t *Tool) send(ctx context.Context, encoded []byte) (response, error) {
+	out, err := t.pool.Call(ctx, encoded)
 	var limit *sandbox.LimitError
 	var function *sandbox.FunctionError
 	switch {

@@ -114,6 +114,7 @@ func (s *store) hash(n, depth int) (hash, bool) {
 	})
 	sum.Write(d)
 	if st, ok := o.(streamObject); ok {
+		sum.Write([]byte("stream\n")) // an empty one is no dictionary
 		sum.Write(st.raw)
 	}
 	h := hash(sum.Sum(nil))

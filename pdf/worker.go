@@ -36,7 +36,7 @@ const (
 type request struct {
 	operation operation
 	text      []byte // up to 255 bytes: of the watermark, or the password
-	file      []byte // or parts, encoded
+	file      []byte // or, encoded, parts
 }
 
 func (r request) encode() []byte {
@@ -104,14 +104,20 @@ func work(in []byte) ([]byte, error) {
 		}
 		return out, err
 	}
-	doc, bad := read(r.file, r.operation == check)
+	if r.operation == check { // all that a merge does with a part
+		m := newMerger(1)
+		answer.Error = m.append(0, Part{File: r.file})
+		answer.Info = Info{Pages: m.pages, Protected: m.secured}
+		return answer.encode()
+	}
+	doc, bad := read(r.file, false)
 	if bad != nil {
 		answer.Error = bad
 		return answer.encode()
 	}
-	answer.Info = Info{Pages: doc.PageCount, Protected: doc.Encrypt != nil}
+	answer.Info.Pages = doc.PageCount
 	switch r.operation {
-	case inspect, check:
+	case inspect:
 		return answer.encode()
 	case watermark:
 		if err := mark(doc, r.text); err != nil {
