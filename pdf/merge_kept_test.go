@@ -338,3 +338,50 @@ func TestR4_3NestingThatHasNoEndIsRefusedSoon(t *testing.T) {
 		t.Logf("%s: %v after %v", name, err, time.Since(started))
 	}
 }
+
+func TestR4_2WhatTheDocumentSaysOfItsFieldsLayersFilesAndLanguageIsKept(t *testing.T) {
+	t.Parallel()
+	const widget = `/Type /Annot /Subtype /Widget /FT /Tx /F 4 /P 3 0 R /DA (/F 9 Tf) /Rect [10 10 90 20]`
+	part := func(language string) []byte {
+		return build(`<</Type /Catalog /Pages 2 0 R /Lang (`+language+`) /AF [5 0 R] /AcroForm <</NeedAppearances true /Q 2 /DA (/F 9 Tf) /Fields [6 0 R]>>`+
+			` /OCProperties <</OCGs [9 0 R 10 0 R] /D <</BaseState /OFF /ON [10 0 R]>>>>>>`, onePage,
+			`<</Type /Page /Parent 2 0 R /Annots [6 0 R 7 0 R 8 0 R]>>`,
+			`<</Type /Page /Parent 2 0 R /Contents 11 0 R /Resources <<>> /MediaBox [0 0 9 9]>>`, // no longer in the tree
+			`<</Type /Filespec /F (n.txt) /UF (n.txt) /AFRelationship /Data /EF <</F 12 0 R>>>>`,
+			`<</T (a) `+widget+`>>`, `<</T (b) `+widget+`>>`, // the form does not list it
+			`<</Type /Annot /Subtype /Link /Rect [0 0 9 9] /Dest [4 0 R /Fit] /P 4 0 R>>`,
+			`<</Type /OCG /Name (off)>>`, `<</Type /OCG /Name (on)>>`, stream("", "BT (a removed page) Tj ET"),
+			stream("/Type /EmbeddedFile /F (secret.txt)", "what is in the file"))
+	}
+	for _, c := range []struct {
+		languages [2]string
+		want      any
+	}{{[2]string{"de", "de"}, "u:de"}, {[2]string{"de", "en"}, nil}} {
+		path := save(t, mustMerge(t, 2, Part{"", part(c.languages[0])}, Part{"", part(c.languages[1])}))
+		run(t, "qpdf", "--check", path)
+		s := readStructure(t, path)
+		if got := s.catalog("/Lang"); got != c.want {
+			t.Errorf("of %v, the language is %v", c.languages, got)
+		}
+		if got := fieldNames(s); !slices.Equal(got, []string{"a", "a_2", "b", "b_2"}) || s.catalog("/AcroForm", "/NeedAppearances") != true {
+			t.Errorf("fields are %v, to be drawn: %v", got, s.catalog("/AcroForm", "/NeedAppearances"))
+		}
+		for _, field := range s.catalog("/AcroForm", "/Fields").([]any) {
+			if s.get(field, "/Q") != 2. {
+				t.Errorf("%v is aligned as %v", s.get(field, "/T"), s.get(field, "/Q"))
+			}
+		}
+		off, _ := s.catalog("/OCProperties", "/D", "/OFF").([]any)
+		if len(off) != 2 || s.get(off[0], "/Name") != "u:off" || s.get(off[1], "/Name") != "u:off" || off[0] == off[1] {
+			t.Errorf("layers that are off: %v", off)
+		}
+		files, _ := s.catalog("/AF").([]any)
+		if len(files) != 2 || s.get(files[1], "/EF", "/F", "/F") != nil || s.get(files[1], "/EF", "/F", "/Type") != "/EmbeddedFile" {
+			t.Errorf("associated files are %v", files)
+		}
+		plain := run(t, "qpdf", "--qdf", "--object-streams=disable", "--warning-exit-0", path, "-")
+		if strings.Contains(plain, "a removed page") || len(s.links(1)) != 1 || s.links(1)[0] != "<nil>" {
+			t.Errorf("a page comes along that is in no tree; links are %v", s.links(1))
+		}
+	}
+}
