@@ -1,10 +1,12 @@
 package pdf
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode"
@@ -21,9 +23,9 @@ const (
 )
 
 // merger makes one document of many. pdfcpu reads the parts; its own merge
-// renames no destination, loses page labels and layers, keeps scripts, and
-// compares fonts by their names, so the parts' objects are copied here, one
-// document after the other, into a new one.
+// confuses destinations, loses what all but the first bring besides their pages,
+// and keeps scripts (ARCHITECTURE.md has the measurements), so the parts' objects
+// are copied here, one document after the other, into a new one.
 type merger struct {
 	store
 	alone   bool // one part: what belongs to the document as a whole can stay
@@ -160,7 +162,7 @@ func merge(parts []Part, before func(Info) ([]byte, error)) ([]byte, *Error, err
 			mistake.Part = i
 			return nil, mistake, nil
 		}
-		parts[i].File = nil
+		tidy(len(p.File))
 	}
 	m.finish()
 	head, err := before(Info{Pages: m.pages})
@@ -168,6 +170,15 @@ func merge(parts []Part, before func(Info) ([]byte, error)) ([]byte, *Error, err
 		return nil, nil, err
 	}
 	return m.write(head, m.add(m.catalog), m.add(m.info), m.version, size), nil, nil
+}
+
+// tidy collects garbage after work on a large file. Go does it by itself, but
+// beside the allocations that follow, which then take memory of their own; and
+// what Go once took counts for good.
+func tidy(size int) {
+	if size > 8<<20 {
+		runtime.GC()
+	}
 }
 
 // append copies a part to the end. What the library or we stumble over is the
@@ -182,7 +193,7 @@ func (m *merger) append(index int, p Part) (mistake *Error) {
 	if mistake != nil {
 		return mistake
 	}
-	s := &source{m: m, doc: doc, copied: map[int]int{}, fonts: map[string]string{}}
+	s := &source{m: m, file: p.File, doc: doc, copied: map[int]int{}, fonts: map[string]string{}}
 	if !m.alone {
 		s.prefix = fmt.Sprintf("%d.", index+1)
 	}
@@ -333,6 +344,7 @@ func (m *merger) nameTree(values map[string]types.Object) types.Object {
 // source is a part on its way into the result.
 type source struct {
 	m      *merger
+	file   []byte
 	doc    *model.Context
 	prefix string            // of the names of its destinations
 	copied map[int]int       // numbers there and here; 0: it is left out
@@ -597,11 +609,22 @@ func (s *source) copy(o types.Object) types.Object {
 				d[key] = value
 			}
 		}
-		return streamObject{s.dict(d), o.Raw}
+		return streamObject{s.dict(d), s.inFile(o)}
 	case types.Boolean, types.Integer, types.Float, types.Name, types.StringLiteral, types.HexLiteral:
 		return o
 	}
 	return nil
+}
+
+// inFile is a stream's content where it lies in the part, which is in memory all
+// along, so that pdfcpu's copy can go. Of a protected part, it is the copy.
+func (s *source) inFile(o types.StreamDict) []byte {
+	if start, size := o.StreamOffset, int64(len(o.Raw)); start >= 0 && size <= int64(len(s.file))-start {
+		if place := s.file[start : start+size]; bytes.Equal(place, o.Raw) {
+			return place
+		}
+	}
+	return o.Raw
 }
 
 func (s *source) drain() {
@@ -949,8 +972,8 @@ func (s *source) copyFields(d types.Dict) {
 				field["Q"] = q
 			}
 		}
-		if bytes, named := s.asText(s.asDict(o)["T"]); named {
-			name := decodeName(bytes)
+		if read, named := s.asText(s.asDict(o)["T"]); named {
+			name := decodeName(read)
 			first, _, _ := strings.Cut(name, ".")
 			if _, known := renamed[first]; !known {
 				renamed[first] = first
@@ -982,17 +1005,17 @@ func decodeName(b string) string {
 // copyFiles keeps attachments; a name that another part has taken is made unique.
 func (s *source) copyFiles(root types.Dict) {
 	s.walkTree(s.asDict(root["Names"])["EmbeddedFiles"], "Names", func(key, value types.Object) {
-		bytes, ok := s.asText(key)
+		written, ok := s.asText(key)
 		if !ok || s.asDict(value) == nil {
 			return
 		}
-		name := decodeName(bytes)
+		name := decodeName(written)
 		free := s.m.unused("file ", name, func(free string) bool { return s.m.taken[free] })
 		if free != name {
-			bytes, _ = s.asText(text(free))
+			written, _ = s.asText(text(free))
 		}
 		if c := s.copy(value); c != nil {
-			s.m.taken[free], s.m.files[bytes] = true, c
+			s.m.taken[free], s.m.files[written] = true, c
 		}
 	})
 	for _, o := range s.asArray(root["AF"]) {

@@ -576,9 +576,37 @@ func TestR4_3PartsThatNeedTooMuchMemoryTogetherBlameNoneOfThem(t *testing.T) {
 	}
 }
 
+// What a worker did before must not count: it may not have room for the largest
+// merge, and is then replaced.
+func TestR4_2PartsOf256MBAreMergedByAWorkerThatWasUsed(t *testing.T) {
+	t.Parallel()
+	size := sizeLimit / 8
+	if raced() { // which takes several times the memory here as well
+		size /= 8
+	}
+	tool, err := start(Options{Workers: 1, UID: 61234}, memoryLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tool.Close()
+	noise := rand.NewChaCha8([32]byte{})
+	content := make([]byte, size-2000)
+	var parts []Part
+	for range 8 {
+		noise.Read(content)
+		parts = append(parts, Part{"", build(catalog, onePage, `<</Type /Page /Parent 2 0 R /Contents 4 0 R>>`, stream("", string(content)))})
+	}
+	for _, count := range []int{1, 3, 8} {
+		out, info, err := tool.Merge(context.Background(), parts[:count])
+		if err != nil || info.Pages != count || len(out) < count*len(content) {
+			t.Errorf("%d parts: %v, %v", count, info, err)
+		}
+	}
+}
+
 func raced() bool {
-	info, _ := debug.ReadBuildInfo()
-	return slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-race" && s.Value == "true" })
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-race" && s.Value == "true" })
 }
 
 func TestR4_3APartIsCheckedAsMergeTakesIt(t *testing.T) {

@@ -1,6 +1,7 @@
 // Package pdf works on finished PDF files: it inspects them, puts them together,
-// marks them with a watermark and protects them with a password. The work is done by pdfcpu in sandbox workers, within limits of
-// time and memory, because a file may come from anyone.
+// marks them with a watermark and protects them with a password. The work is
+// done with pdfcpu in sandbox workers, within limits of time and memory, because
+// a file may come from anyone.
 //
 // Programs that use it call sandbox.Main first of all.
 package pdf
@@ -148,7 +149,8 @@ func (t *Tool) CheckPart(ctx context.Context, file []byte) (Info, error) {
 }
 
 // Merge makes one PDF of 1 to 1000 parts, in their order; together they have up
-// to 256 MB. An *Error names the part at fault. Other errors are those of Inspect.
+// to 256 MB. An *Error names the part at fault, or -1 where each would do without
+// the others. Other errors are those of Inspect.
 //
 // With two parts or more, each has a bookmark to its first page, closed, with
 // its own bookmarks below. These are kept of all parts: page sizes, boxes and
@@ -189,33 +191,49 @@ func (t *Tool) Merge(ctx context.Context, parts []Part) ([]byte, Info, error) {
 	if size > sizeLimit {
 		return nil, Info{}, problem(Limit, fmt.Sprintf("the PDFs together are larger than %d MB", sizeLimit>>20))
 	}
-	encode := func(parts ...Part) []byte { return encodeParts(request{operation: merging}.encode(), parts) }
-	answer, err := t.send(ctx, encode(parts...))
+	encoded := encodeParts(request{operation: merging}.encode(), parts)
+	answer, err := t.send(ctx, encoded)
 	var mistake *Error
+	if errors.As(err, &mistake) && mistake.Message == limitMessage("memory") {
+		// A worker that was used before has less room than a new one, and this
+		// one has been replaced.
+		answer, err = t.send(ctx, encoded)
+	}
 	if errors.As(err, &mistake) && mistake.Part < 0 {
-		// The worker was killed and could not say by which part. It was one that
-		// is too much alone, or all of them together. A thousand slow parts are
-		// not worth a search of hours.
-		search, stop := context.WithTimeout(ctx, 2*timeLimit)
-		defer stop()
-		for i, p := range parts {
-			_, alone := t.send(search, encode(p))
-			if errors.As(alone, &mistake) {
-				return nil, Info{}, &Error{mistake.Kind, mistake.Message, i}
-			}
-			if alone != nil && (search.Err() == nil || ctx.Err() != nil) {
-				return nil, Info{}, alone
-			}
-			if alone != nil {
-				break
-			}
-		}
-		errors.As(err, &mistake)
-		if mistake.Kind == Limit {
-			return nil, Info{}, problem(Limit, "the PDFs together need more memory or time than they may use")
-		}
+		err = t.blame(ctx, parts, mistake)
 	}
 	return answer.file, answer.Info, err
+}
+
+// blame finds the part at fault when the worker was killed and could not say. It
+// was one that is too much alone, or all of them together.
+func (t *Tool) blame(ctx context.Context, parts []Part, mistake *Error) error {
+	if len(parts) == 1 {
+		return &Error{mistake.Kind, mistake.Message, 0}
+	}
+	// A thousand slow parts are not worth a search of hours.
+	search, stop := context.WithTimeout(ctx, 2*timeLimit)
+	defer stop()
+	for i, p := range parts {
+		if search.Err() != nil {
+			break
+		}
+		_, err := t.send(search, encodeParts(request{operation: merging}.encode(), []Part{p}))
+		var alone *Error
+		if errors.As(err, &alone) {
+			return &Error{alone.Kind, alone.Message, i}
+		}
+		if err != nil && search.Err() == nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if mistake.Kind == Limit {
+		return problem(Limit, "the PDFs together need more memory or time than they may use")
+	}
+	return mistake
 }
 
 func encodeText(text string) ([]byte, error) {

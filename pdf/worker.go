@@ -92,6 +92,7 @@ func work(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer tidy(len(in)) // for the next call
 	var answer response
 	if r.operation == merging {
 		parts, err := decodeParts(r.file)
