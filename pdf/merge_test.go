@@ -504,6 +504,9 @@ func TestR4_3ABadPartEndsInAClearErrorThatNamesItAndTheNextCallWorks(t *testing.
 		"600,000 objects":                  {manyObjects(600_000), "LIMIT"},
 		"a chain of 200,000":               {chain(200_000), "merged LIMIT"},
 	} {
+		if raced() && strings.Contains(c.want, "LIMIT") {
+			continue // it has ten times the memory there, and takes minutes to fill it
+		}
 		check := func(index int, parts ...Part) {
 			out, info, err := tool.Merge(context.Background(), parts)
 			var e *Error
