@@ -639,16 +639,59 @@ func TestR4_3APartIsCheckedAsMergeTakesIt(t *testing.T) {
 	}
 }
 
+// BenchmarkMerge also tells the most memory that a worker held.
 func BenchmarkMerge(b *testing.B) {
-	for _, count := range []int{2, 20, 200} {
-		var parts []Part
-		for i := range count {
-			parts = append(parts, Part{"", numbered(b, i)})
-		}
-		b.Run(fmt.Sprint(count), func(b *testing.B) {
-			for b.Loop() {
-				mustMerge(b, 2*count, parts...)
+	var invoices []Part
+	for i := range 200 {
+		invoices = append(invoices, Part{"", numbered(b, i)})
+	}
+	for name, parts := range map[string][]Part{
+		"2": invoices[:2], "20": invoices[:20], "200": invoices, "5000Pages": {{"", manyPages(5000)}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			others := workers(b)
+			tool, err := start(Options{Workers: 1, UID: 61234}, memoryLimit)
+			if err != nil {
+				b.Fatal(err)
 			}
+			defer tool.Close()
+			var in, out int
+			for _, p := range parts {
+				in += len(p.File)
+			}
+			for b.Loop() {
+				file, _, err := tool.Merge(context.Background(), parts)
+				if out = len(file); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for pid, peak := range workers(b) {
+				if _, other := others[pid]; !other {
+					b.ReportMetric(float64(peak)/1024, "worker-MB")
+				}
+			}
+			b.ReportMetric(float64(in)/1024, "in-KB")
+			b.ReportMetric(float64(out)/1024, "out-KB")
 		})
 	}
+}
+
+// workers are the children of this process, and the most KB that each held.
+func workers(b *testing.B) map[string]int {
+	found := map[string]int{}
+	paths, err := filepath.Glob("/proc/[0-9]*/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, path := range paths {
+		status, _ := os.ReadFile(path) // it may be gone by now
+		if strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid())) {
+			var peak int
+			if at := strings.Index(string(status), "VmHWM:"); at >= 0 {
+				fmt.Sscanf(string(status[at:]), "VmHWM: %d", &peak)
+			}
+			found[path] = peak
+		}
+	}
+	return found
 }
