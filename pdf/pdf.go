@@ -157,11 +157,11 @@ func (t *Tool) CheckPart(ctx context.Context, file []byte) (Info, error) {
 // rotation; links and named destinations, whose names get the part's number in
 // front (the first one's "total" becomes "1.total"), so that equal ones do not
 // meet; form fields with their appearance (a name that a part before has taken,
-// up to its first dot, gets "_2"); layers, as the default configuration shows them; attachments; and
-// page labels: if any part has some, parts without are numbered 1, 2, 3 anew,
-// and if none has, readers count through. Fonts, images and other content that
-// is the same, byte for byte, is stored once. The version is the highest of the
-// parts', at least 1.5.
+// up to its first dot, gets "_2"); layers, as the default configuration shows
+// them; attachments; and page labels: if any part has some, parts without are
+// numbered 1, 2, 3 anew, and if none has, readers count through. Fonts, images
+// and other content that is the same, byte for byte, is stored once, but for the
+// appearance of fields. The version is the highest of the parts', at least 1.5.
 //
 // Nothing runs: scripts, actions at opening a file or page, additional actions,
 // actions that start programs, import or play, XFA, and annotations with 3D or
