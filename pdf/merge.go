@@ -85,6 +85,11 @@ func encodeParts(head []byte, parts []Part) []byte {
 	for _, p := range parts {
 		title := cleanTitle(p.Title)
 		out = binary.AppendUvarint(out, uint64(len(title)))
+		own := byte(0)
+		if p.OwnTitle {
+			own = 1
+		}
+		out = append(out, own)
 		out = append(out, title...)
 		out = binary.AppendUvarint(out, uint64(len(p.File)))
 	}
@@ -111,9 +116,10 @@ func decodeParts(in []byte) ([]Part, error) {
 	parts, sizes := make([]Part, count), make([]int, count)
 	for i := range parts {
 		size := number()
-		if size < 0 || size > len(in) {
+		if size < 0 || size >= len(in) {
 			return nil, malformed
 		}
+		parts[i].OwnTitle, in = in[0] == 1, in[1:]
 		parts[i].Title, in = string(in[:size]), in[size:]
 		if sizes[i] = number(); sizes[i] < 0 {
 			return nil, malformed
@@ -198,7 +204,11 @@ func (m *merger) append(index int, p Part) (mistake *Error) {
 		s.prefix = fmt.Sprintf("%d.", index+1)
 	}
 	first := m.last()
-	if s.document(p.Title, index); s.err != nil {
+	title := p.Title
+	if own := s.title(); p.OwnTitle && own != "" {
+		title = own
+	}
+	if s.document(title, index); s.err != nil {
 		return problem(Damaged, damaged+": "+s.err.Error())
 	}
 	m.unify(first)
@@ -475,6 +485,15 @@ func (s *source) document(title string, index int) {
 		}
 	}
 	s.drain()
+}
+
+// title is the file's own, of its information dictionary.
+func (s *source) title() string {
+	if s.doc.Info == nil {
+		return ""
+	}
+	title, _ := s.asText(s.asDict(*s.doc.Info)["Title"])
+	return cleanTitle(decodeName(title))
 }
 
 // findPages walks the page tree and gives each page its number.

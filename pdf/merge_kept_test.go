@@ -36,7 +36,7 @@ func TestR4_2FieldsWhoseNamesMeetInAnySpellingStayApart(t *testing.T) {
 		`<</T (x) `+widget+`>>`, `<</T (caf\351) `+widget+`>>`)
 	two := withForm(`4 0 R 5 0 R 6 0 R 7 0 R`, `4 0 R 5 0 R 6 0 R 7 0 R`,
 		`<</T (a.b) `+widget+`>>`, `<</T (x) `+widget+`>>`, `<</T (x_2) `+widget+`>>`, `<</T <FEFF00630061006600E9> `+widget+`>>`)
-	path := save(t, mustMerge(t, 2, Part{"", one}, Part{"", two}))
+	path := save(t, mustMerge(t, 2, Part{File: one}, Part{File: two}))
 	run(t, "qpdf", "--check", path)
 	want := []string{"a.b", "a_2.b", "café", "café_2", "x", "x_2", "x_3"}
 	if got := fieldNames(readStructure(t, path)); !slices.Equal(got, want) {
@@ -52,7 +52,7 @@ func TestR4_2RadioButtonsAndInheritedValuesSurvive(t *testing.T) {
 	part := withForm(`4 0 R`, `5 0 R 6 0 R`, `<</FT /Btn /Ff 49152 /T (choice) /V /green#20one /Kids [5 0 R 6 0 R]>>`,
 		button("Off", "red"), button("green#20one", "green#20one"),
 		stream("/Type /XObject /Subtype /Form /BBox [0 0 10 10]", "0 0 10 10 re f"), stream("/Type /XObject /Subtype /Form /BBox [0 0 10 10]", ""))
-	path := save(t, mustMerge(t, 2, Part{"", part}, Part{"", part}))
+	path := save(t, mustMerge(t, 2, Part{File: part}, Part{File: part}))
 	run(t, "qpdf", "--check", path)
 	s := readStructure(t, path)
 	var streams []any
@@ -92,7 +92,7 @@ func TestR4_2ButtonsOfAPartDoNotReachTheFieldsOfOthers(t *testing.T) {
 	}
 	want := []string{"/SubmitForm nil", "/ResetForm nil", "/URI nil", "/GoToR u:total"}
 	for count, want := range map[int][]string{1: want, 2: want[2:]} {
-		path := save(t, mustMerge(t, count, slices.Repeat([]Part{{"", part}}, count)...))
+		path := save(t, mustMerge(t, count, slices.Repeat([]Part{{File: part}}, count)...))
 		run(t, "qpdf", "--check", path)
 		got := actions(readStructure(t, path))
 		if !slices.Equal(got, want) {
@@ -107,7 +107,7 @@ func TestR4_2AttachmentsWithNamesInUnicodeStayApart(t *testing.T) {
 		return build(`<</Type /Catalog /Pages 2 0 R /Names <</EmbeddedFiles <</Names [<FEFF00DC002E007400780074> 4 0 R]>>>>>>`, onePage, aPage,
 			`<</Type /Filespec /F (u.txt) /UF <FEFF00DC002E007400780074> /EF <</F 5 0 R>>>>`, stream("/Type /EmbeddedFile", word))
 	}
-	path := save(t, mustMerge(t, 2, Part{"", part("one")}, Part{"", part("two")}))
+	path := save(t, mustMerge(t, 2, Part{File: part("one")}, Part{File: part("two")}))
 	run(t, "qpdf", "--check", path)
 	for name, want := range map[string]string{"Ü.txt": "one", "Ü.txt_2": "two"} {
 		if got := run(t, "qpdf", "--show-attachment="+name, path); got != want {
@@ -119,7 +119,7 @@ func TestR4_2AttachmentsWithNamesInUnicodeStayApart(t *testing.T) {
 func TestR4_2ABookmarkKeepsJoinersAndLayersAreListedUnderTheSameTitle(t *testing.T) {
 	t.Parallel()
 	title := "می\u200cخواهم 👩\u200d🔧"
-	s := readStructure(t, save(t, mustMerge(t, 4, Part{title, everything("one", "Courier")}, Part{"", everything("two", "Courier")})))
+	s := readStructure(t, save(t, mustMerge(t, 4, Part{Title: title, File: everything("one", "Courier")}, Part{File: everything("two", "Courier")})))
 	order := s.catalog("/OCProperties", "/D", "/Order").([]any)
 	for i, want := range []string{title, "Part 2"} {
 		if got := s.get(order[i]).([]any)[0]; s.Outlines[i].Title != want || got != "u:"+want {
@@ -134,7 +134,7 @@ func TestR4_2BookmarksKeepColourFlagsAndWhatIsOpen(t *testing.T) {
 		`<</Title (open) /Parent 4 0 R /Next 6 0 R /First 7 0 R /Last 7 0 R /Count 1 /C [1 0 0] /F 3 /Dest [0 /Fit]>>`,
 		`<</Title (closed) /Parent 4 0 R /Prev 5 0 R /First 8 0 R /Last 8 0 R /Count -1 /A <</S /GoTo /D [3 0 R /Fit]>>>>`,
 		`<</Title (in open) /Parent 5 0 R /Dest [3 0 R /XYZ 1 2 0]>>`, `<</Title (in closed) /Parent 6 0 R /Dest [3 0 R /Fit]>>`)
-	path := save(t, mustMerge(t, 2, Part{"One", part}, Part{"Two", part}))
+	path := save(t, mustMerge(t, 2, Part{Title: "One", File: part}, Part{Title: "Two", File: part}))
 	run(t, "qpdf", "--check", path)
 	s := readStructure(t, path)
 	if got, want := fmt.Sprint(s.Outlines), "[One@1[open@1[in open@1] closed@1[in closed@1]] Two@2[open@2[in open@2] closed@2[in closed@2]]]"; got != want {
@@ -158,7 +158,7 @@ func TestR4_2PagesKeepWhatTheyInheritAndMayBeInTheTreeTwice(t *testing.T) {
 		`<</Type /Page /Parent 2 0 R /UserUnit 2 /MediaBox [0 0 100 200] /CropBox [0 0 90 190]>>`,
 		`<</Type /Page /Parent 3 0 R /Annots [7 0 R]>>`, `<</Type /Pages /Parent 2 0 R /Count 0 /Kids []>>`,
 		`<</Type /Annot /Subtype /Link /Rect [0 0 9 9] /Dest [1 /Fit]>>`)
-	path := save(t, mustMerge(t, 6, Part{"", part}, Part{"", part}))
+	path := save(t, mustMerge(t, 6, Part{File: part}, Part{File: part}))
 	run(t, "qpdf", "--check", path)
 	s := readStructure(t, path)
 	for i, page := range s.Pages {
@@ -199,7 +199,7 @@ func TestR4_2PartsMayBeWrittenInAnyWay(t *testing.T) {
 	// A hybrid file has a table for old readers, where what is in object streams is free.
 	hybrid := hybridFile()
 
-	want := describe(t, mustMerge(t, 4, Part{"", plain}, Part{"", plain}))
+	want := describe(t, mustMerge(t, 4, Part{File: plain}, Part{File: plain}))
 	for name, file := range map[string][]byte{
 		"object streams":  rewrite("--object-streams=generate"),
 		"linearized":      rewrite("--linearize", "--object-streams=disable"),
@@ -211,7 +211,7 @@ func TestR4_2PartsMayBeWrittenInAnyWay(t *testing.T) {
 		"protected, RC4":  encrypt(t, plain, "", "128", "--use-aes=n", "--print=none"),
 		"protected, open": encrypt(t, rewrite("--object-streams=generate"), "", "256", "--print=none", "--cleartext-metadata"),
 	} {
-		out, _, err := shared.Merge(context.Background(), []Part{{"", file}, {"", plain}})
+		out, _, err := shared.Merge(context.Background(), []Part{{File: file}, {File: plain}})
 		if name == "junk in front" && err != nil { // offsets are then wrong, which pdfcpu need not mend
 			continue
 		}
@@ -223,7 +223,7 @@ func TestR4_2PartsMayBeWrittenInAnyWay(t *testing.T) {
 			t.Errorf("%s: merged to\n%s\nwant\n%s", name, got, want)
 		}
 	}
-	path := save(t, mustMerge(t, 2, Part{"", hybrid}, Part{"", hybrid}))
+	path := save(t, mustMerge(t, 2, Part{File: hybrid}, Part{File: hybrid}))
 	run(t, "qpdf", "--check", path)
 	if got := pageText(t, path, 2); !strings.Contains(got, "hybrid") {
 		t.Errorf("the page of a hybrid file reads %q", got)
@@ -268,7 +268,7 @@ func TestR4_2DestinationsOfPartsAreUniqueInAnySpelling(t *testing.T) {
 		`<</Type /Pages /Count 2 /Kids [3 0 R 4 0 R] /MediaBox [0 0 300 400]>>`,
 		`<</Type /Page /Parent 2 0 R /Annots [`+link(`(\344 \050\061`+"\\\n"+`\051)`)+link(`<feff00E4>`)+link(`(1.x)`)+link(`(x)`)+link(`/a#20b`)+link(`[1 /Fit]`)+`]>>`, aPage,
 		`<</D [4 0 R /XYZ 0 0 0]>>`)
-	path := save(t, mustMerge(t, 4, Part{"", part}, Part{"", part}))
+	path := save(t, mustMerge(t, 4, Part{File: part}, Part{File: part}))
 	run(t, "qpdf", "--check", path)
 	s := readStructure(t, path)
 	if got := fmt.Sprint(s.links(1), s.links(3)); got != "[2 1 2 1 2 2] [4 3 4 3 4 4]" {
@@ -327,7 +327,7 @@ func TestR4_3NestingThatHasNoEndIsRefusedSoon(t *testing.T) {
 	place := build(`<</Type /Catalog /Pages 2 0 R /Dests <</a 4 0 R>>>>`, onePage, `<</Type /Page /Parent 2 0 R /Annots [<</Type /Annot /Subtype /Link /Rect [0 0 9 9] /Dest 4 0 R>>]>>`, `<</D 4 0 R>>`)
 	for name, file := range map[string][]byte{"doubling nodes": doubling, "a destination in itself": place} {
 		started := time.Now()
-		out, _, err := shared.Merge(context.Background(), []Part{{"", fixture(t, "invoice.pdf")}, {"", file}})
+		out, _, err := shared.Merge(context.Background(), []Part{{File: fixture(t, "invoice.pdf")}, {File: file}})
 		var e *Error
 		if err != nil && (!errors.As(err, &e) || e.Part != 1) {
 			t.Errorf("%s: %v", name, err)
@@ -357,7 +357,7 @@ func TestR4_2WhatTheDocumentSaysOfItsFieldsLayersFilesAndLanguageIsKept(t *testi
 		languages [2]string
 		want      any
 	}{{[2]string{"de", "de"}, "u:de"}, {[2]string{"de", "en"}, nil}} {
-		path := save(t, mustMerge(t, 2, Part{"", part(c.languages[0])}, Part{"", part(c.languages[1])}))
+		path := save(t, mustMerge(t, 2, Part{File: part(c.languages[0])}, Part{File: part(c.languages[1])}))
 		run(t, "qpdf", "--check", path)
 		s := readStructure(t, path)
 		if got := s.catalog("/Lang"); got != c.want {

@@ -158,7 +158,7 @@ func TestR4_2PartsAreMergedInOrderWithBookmarksAndLinksToTheRightPages(t *testin
 	fonts := strings.Count(run(t, "pdffonts", save(t, numbered(t, 1))), "\n")
 	var all []Part
 	for i := range 200 {
-		all = append(all, Part{fmt.Sprintf("Rechnung %d für Ä", i+1), numbered(t, i+1)})
+		all = append(all, Part{Title: fmt.Sprintf("Rechnung %d für Ä", i+1), File: numbered(t, i+1)})
 	}
 	for _, count := range []int{2, 20, 200} {
 		parts := all[:count]
@@ -239,7 +239,7 @@ func everything(word string, font string) []byte {
 func TestR4_2LinksFieldsLabelsLayersAttachmentsAndBoxesSurviveAndDoNotMeet(t *testing.T) {
 	t.Parallel()
 	path := save(t, mustMerge(t, 6,
-		Part{"One", everything("one", "Helvetica")}, Part{"Two", everything("two", "Courier")}, Part{"Three", everything("three", "Helvetica")}))
+		Part{Title: "One", File: everything("one", "Helvetica")}, Part{Title: "Two", File: everything("two", "Courier")}, Part{Title: "Three", File: everything("three", "Helvetica")}))
 	run(t, "qpdf", "--check", path)
 	s := readStructure(t, path)
 	for i, word := range []string{"one", "two", "three"} {
@@ -296,7 +296,7 @@ func TestR4_2LinksFieldsLabelsLayersAttachmentsAndBoxesSurviveAndDoNotMeet(t *te
 
 func TestR4_2NothingOfAPartRunsAndTheResultIsNotSaidToBeTaggedOrSomebodys(t *testing.T) {
 	t.Parallel()
-	out := mustMerge(t, 4, Part{"One", everything("one", "Helvetica")}, Part{"Two", everything("two", "Courier")})
+	out := mustMerge(t, 4, Part{Title: "One", File: everything("one", "Helvetica")}, Part{Title: "Two", File: everything("two", "Courier")})
 	path := save(t, out)
 	plain := filepath.Join(t.TempDir(), "plain.pdf")
 	run(t, "qpdf", "--qdf", "--object-streams=disable", path, plain)
@@ -316,7 +316,7 @@ func TestR4_2NothingOfAPartRunsAndTheResultIsNotSaidToBeTaggedOrSomebodys(t *tes
 
 func TestR4_2ASinglePartKeepsItsInformationTagsAndNames(t *testing.T) {
 	t.Parallel()
-	path := save(t, mustMerge(t, 2, Part{"One", fixture(t, "invoice.pdf")}))
+	path := save(t, mustMerge(t, 2, Part{Title: "One", File: fixture(t, "invoice.pdf")}))
 	run(t, "qpdf", "--check", path)
 	before := save(t, fixture(t, "invoice.pdf"))
 	for _, option := range []string{"-box", "-url", "-dests", "-struct-text"} {
@@ -329,7 +329,7 @@ func TestR4_2ASinglePartKeepsItsInformationTagsAndNames(t *testing.T) {
 			t.Errorf("pdfinfo %s was\n%s\nand is\n%s", option, want, got)
 		}
 	}
-	path = save(t, mustMerge(t, 2, Part{"One", everything("one", "Helvetica")}))
+	path = save(t, mustMerge(t, 2, Part{Title: "One", File: everything("one", "Helvetica")}))
 	run(t, "qpdf", "--check", path)
 	if info := run(t, "pdfinfo", path); !strings.Contains(info, "one author") || !strings.Contains(info, "JavaScript:      no") {
 		t.Errorf("pdfinfo says\n%s", info)
@@ -342,11 +342,11 @@ func TestR4_2ASinglePartKeepsItsInformationTagsAndNames(t *testing.T) {
 func TestR4_2PartsWithoutLabelsOrTitleAreNumbered(t *testing.T) {
 	t.Parallel()
 	plain := fixture(t, "mixed.pdf")
-	s := readStructure(t, save(t, mustMerge(t, 4, Part{"", plain}, Part{"a\n\xffb" + strings.Repeat("x", 300), plain})))
+	s := readStructure(t, save(t, mustMerge(t, 4, Part{File: plain}, Part{Title: "a\n\xffb" + strings.Repeat("x", 300), File: plain})))
 	if len(s.PageLabels) != 0 || s.Outlines[0].Title != "Part 1" || s.Outlines[1].Title != "a \ufffdb"+strings.Repeat("x", 196) {
 		t.Errorf("labels %v, bookmarks %v", s.PageLabels, s.Outlines)
 	}
-	s = readStructure(t, save(t, mustMerge(t, 6, Part{"", plain}, Part{"", everything("x", "Courier")}, Part{"", plain})))
+	s = readStructure(t, save(t, mustMerge(t, 6, Part{File: plain}, Part{File: everything("x", "Courier")}, Part{File: plain})))
 	var labels []string
 	for _, l := range s.PageLabels {
 		labels = append(labels, fmt.Sprintf("%d %v", l.Index, l.Label["/S"]))
@@ -360,7 +360,7 @@ func TestR4_2TheVersionIsTheHighestOfTheParts(t *testing.T) {
 	t.Parallel()
 	old := everything("x", "Courier") // 1.4
 	newer := []byte(strings.Replace(string(old), "%PDF-1.4", "%PDF-2.0", 1))
-	for want, parts := range map[string][]Part{"1.5": {{"", old}, {"", old}}, "2.0": {{"", old}, {"", newer}}} {
+	for want, parts := range map[string][]Part{"1.5": {{File: old}, {File: old}}, "2.0": {{File: old}, {File: newer}}} {
 		path := save(t, mustMerge(t, 4, parts...))
 		if info := run(t, "pdfinfo", path); !strings.Contains(info, "PDF version:     "+want) {
 			t.Errorf("no version %s in\n%s", want, info)
@@ -522,13 +522,13 @@ func TestR4_3ABadPartEndsInAClearErrorThatNamesItAndTheNextCallWorks(t *testing.
 				t.Errorf("%s: got %v, want %s of part %d", name, err, c.want, index)
 			}
 		}
-		check(0, Part{"", c.file})
-		_, _, merged := tool.Merge(context.Background(), []Part{{"", c.file}})
+		check(0, Part{File: c.file})
+		_, _, merged := tool.Merge(context.Background(), []Part{{File: c.file}})
 		if _, err := tool.CheckPart(context.Background(), c.file); (err == nil) != (merged == nil) {
 			t.Errorf("%s: the check says %v, the merge %v", name, err, merged)
 		}
-		check(1, Part{"", good}, Part{"", c.file}, Part{"", good})
-		if _, info, err := tool.Merge(context.Background(), []Part{{"", good}, {"", good}}); err != nil || info.Pages != 4 {
+		check(1, Part{File: good}, Part{File: c.file}, Part{File: good})
+		if _, info, err := tool.Merge(context.Background(), []Part{{File: good}, {File: good}}); err != nil || info.Pages != 4 {
 			t.Errorf("after %s: %v, %v", name, info, err)
 		}
 	}
@@ -536,12 +536,12 @@ func TestR4_3ABadPartEndsInAClearErrorThatNamesItAndTheNextCallWorks(t *testing.
 
 func TestR4_3PartsThatAreTooMuchTogetherBlameNoneOfThem(t *testing.T) {
 	t.Parallel()
-	_, _, err := shared.Merge(context.Background(), []Part{{"", make([]byte, sizeLimit/2)}, {"", make([]byte, sizeLimit/2+1)}})
+	_, _, err := shared.Merge(context.Background(), []Part{{File: make([]byte, sizeLimit/2)}, {File: make([]byte, sizeLimit/2+1)}})
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != Limit || e.Part != -1 {
 		t.Errorf("got %v", err)
 	}
-	_, _, err = shared.Merge(context.Background(), []Part{{"", nil}, {"", make([]byte, sizeLimit+1)}})
+	_, _, err = shared.Merge(context.Background(), []Part{{}, {File: make([]byte, sizeLimit+1)}})
 	if !errors.As(err, &e) || e.Kind != Limit || e.Part != 1 {
 		t.Errorf("got %v", err)
 	}
@@ -564,7 +564,7 @@ func TestR4_3PartsThatNeedTooMuchMemoryTogetherBlameNoneOfThem(t *testing.T) {
 	for range 8 {
 		content := make([]byte, 24<<20)
 		noise.Read(content)
-		parts = append(parts, Part{"", build(catalog, onePage, `<</Type /Page /Parent 2 0 R /Contents 4 0 R>>`, stream("", string(content)))})
+		parts = append(parts, Part{File: build(catalog, onePage, `<</Type /Page /Parent 2 0 R /Contents 4 0 R>>`, stream("", string(content)))})
 	}
 	_, _, err = tool.Merge(context.Background(), parts)
 	var e *Error
@@ -597,7 +597,7 @@ func TestR4_2PartsOf256MBAreMergedByAWorkerThatWasUsed(t *testing.T) {
 	var parts []Part
 	for range 8 {
 		noise.Read(content)
-		parts = append(parts, Part{"", build(catalog, onePage, `<</Type /Page /Parent 2 0 R /Contents 4 0 R>>`, stream("", string(content)))})
+		parts = append(parts, Part{File: build(catalog, onePage, `<</Type /Page /Parent 2 0 R /Contents 4 0 R>>`, stream("", string(content)))})
 	}
 	for _, count := range []int{1, 3, 8} {
 		out, info, err := tool.Merge(context.Background(), parts[:count])
@@ -632,7 +632,7 @@ func TestR4_3APartIsCheckedAsMergeTakesIt(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
 	}
-	path := save(t, mustMerge(t, 4, Part{"", encrypt(t, good, "", "256", "--print=none")}, Part{"", good}))
+	path := save(t, mustMerge(t, 4, Part{File: encrypt(t, good, "", "256", "--print=none")}, Part{File: good}))
 	run(t, "qpdf", "--check", path)
 	if text := pageText(t, path, 1); text != pageText(t, path, 3) {
 		t.Errorf("the protected part reads %q", text)
@@ -643,10 +643,10 @@ func TestR4_3APartIsCheckedAsMergeTakesIt(t *testing.T) {
 func BenchmarkMerge(b *testing.B) {
 	var invoices []Part
 	for i := range 200 {
-		invoices = append(invoices, Part{"", numbered(b, i)})
+		invoices = append(invoices, Part{File: numbered(b, i)})
 	}
 	for name, parts := range map[string][]Part{
-		"2": invoices[:2], "20": invoices[:20], "200": invoices, "5000Pages": {{"", manyPages(5000)}},
+		"2": invoices[:2], "20": invoices[:20], "200": invoices, "5000Pages": {{File: manyPages(5000)}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			others := workers(b)
@@ -694,4 +694,24 @@ func workers(b *testing.B) map[string]int {
 		}
 	}
 	return found
+}
+func TestR4_2AFilesOwnTitleIsItsBookmarksWhereThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	titled := everything("x", "Courier") // its title is "A title"
+	plain := build(catalog, onePage, aPage)
+	s := readStructure(t, save(t, mustMerge(t, 7, Part{Title: "Given", File: titled, OwnTitle: true}, Part{Title: "Given", File: titled},
+		Part{Title: "Given", File: plain, OwnTitle: true}, Part{File: plain, OwnTitle: true}, Part{File: withTitle("<feff00dc0062006500720000>"), OwnTitle: true})))
+	var titles []string
+	for _, item := range s.Outlines {
+		titles = append(titles, item.Title)
+	}
+	if !slices.Equal(titles, []string{"A title", "Given", "Given", "Part 4", "Über"}) {
+		t.Errorf("%q", titles)
+	}
+}
+
+// withTitle is a file of one page whose information dictionary says what its title is.
+func withTitle(title string) []byte {
+	file := build(catalog, onePage, aPage, `<</Title `+title+`>>`)
+	return bytes.Replace(file, []byte("/Root 1 0 R"), []byte("/Root 1 0 R /Info 4 0 R"), 1)
 }

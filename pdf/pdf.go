@@ -56,10 +56,16 @@ type Info struct {
 	Protected bool
 }
 
+// MaxMerge is how many bytes the files of a merge have together at most.
+const MaxMerge = sizeLimit
+
 // Part is one of the files that are merged.
 type Part struct {
 	Title string // of its bookmark; the first 200 characters count. Empty: "Part 1", "Part 2", ...
 	File  []byte
+
+	// OwnTitle says that the file's own title, where it has one, is better.
+	OwnTitle bool
 }
 
 // Options describe a Tool.
