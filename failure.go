@@ -52,6 +52,14 @@ const (
 	// Stage STORE.
 	FailureStorage FailureCode = "STORAGE_FAILED" // Platen's own copy could not be written or read
 
+	// Stage COMBINE. Of an address, the codes of connections below appear as well.
+	FailureSourceFailed      FailureCode = "SOURCE_FAILED"      // a document among the sources could not be made
+	FailureSourceExpired     FailureCode = "SOURCE_EXPIRED"     // a source's copy is no longer there
+	FailureSourceDamaged     FailureCode = "SOURCE_DAMAGED"     // a source is no PDF that can be read
+	FailureSourceEncrypted   FailureCode = "SOURCE_ENCRYPTED"   // a source needs a password, or forbids to be combined
+	FailureSourceTooLarge    FailureCode = "SOURCE_TOO_LARGE"   // a source has more bytes or pages, or is more complicated, than can be dealt with
+	FailureSourceUnavailable FailureCode = "SOURCE_UNAVAILABLE" // the server of an address did not give the file
+
 	// Stage DELIVER.
 	FailureKeyInvalid         FailureCode = "KEY_INVALID"           // the path template gave no legal object key (R5.6)
 	FailureFileTooLarge       FailureCode = "FILE_TOO_LARGE"        // larger than one PutObject may be (R5.8)
