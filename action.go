@@ -30,7 +30,7 @@ type Action struct {
 	Type          ActionType  `json:"type"`
 	State         ActionState `json:"state"`
 	IntegrationID string      `json:"integrationId,omitempty"` // "" for a presigned upload
-	SubjectID     string      `json:"subjectId"`               // a submission or a template version
+	SubjectID     string      `json:"subjectId"`               // a submission, a combined submission or a template version
 	Test          bool        `json:"test"`
 	Destination   string      `json:"destination,omitempty"` // as of the latest attempt, without secrets
 	Attempts      int         `json:"attempts"`

@@ -16,6 +16,8 @@ const (
 	KindTemplateVersion Kind = "tpv"
 	KindSubmission      Kind = "sub"
 	KindBatch           Kind = "bat"
+	KindCombined        Kind = "com"
+	KindUpload          Kind = "upl"
 	KindAction          Kind = "act"
 	KindIntegration     Kind = "int"
 )

@@ -52,14 +52,15 @@ func (i *Integration) ActionType() ActionType {
 
 // Wants tells whether a document gets an action of the integration. A document that
 // failed has those of webhooks only (R6.1).
-func (i *Integration) Wants(s *Submission) bool {
+func (i *Integration) Wants(d AnyDocument) bool {
 	switch {
-	case !i.Enabled || !i.AppliesTo.Covers(s.Test):
+	case !i.Enabled || !i.AppliesTo.Covers(d.Common().Test):
 		return false
 	case i.Webhook != nil:
-		return i.Webhook.TemplateID == "" || i.Webhook.TemplateID == s.TemplateID
+		s, ok := d.(*Submission)
+		return i.Webhook.TemplateID == "" || ok && i.Webhook.TemplateID == s.TemplateID
 	}
-	return s.State == DocumentProcessed && i.S3.Path(PathSubmission, s.Test) != ""
+	return d.Common().State == DocumentProcessed && i.S3.Path(d.PathKind(), d.Common().Test) != ""
 }
 
 // WantsVersions tells whether published versions of templates are copied. They are

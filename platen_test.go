@@ -358,16 +358,18 @@ func TestR6_1WhichDocumentsGetAnAction(t *testing.T) {
 	off := bucket
 	off.Enabled = false
 	document := func(state DocumentState, test bool, template string) *Submission {
-		return &Submission{Record: Record{Test: test}, State: state, TemplateID: template}
+		return &Submission{Document: Document{Record: Record{Test: test}, State: state}, TemplateID: template}
 	}
 	for name, c := range map[string]struct {
-		of                     *Submission
+		of                     AnyDocument
 		bucket, hook, one, off bool
 	}{
 		"live":    {document(DocumentProcessed, false, "tpl_1"), true, true, true, false},
 		"test":    {document(DocumentProcessed, true, "tpl_2"), false, true, false, false},
 		"failed":  {document(DocumentFailed, false, ""), false, true, false, false},
 		"invalid": {document(DocumentInvalidData, false, "tpl_1"), false, true, true, false},
+		// The bucket has no path for them, and they are of no template.
+		"combined": {&CombinedSubmission{Document: Document{State: DocumentProcessed}}, false, true, false, false},
 	} {
 		if bucket.Wants(c.of) != c.bucket || hook.Wants(c.of) != c.hook || one.Wants(c.of) != c.one || off.Wants(c.of) != c.off {
 			t.Errorf("%s: %v %v %v %v", name, bucket.Wants(c.of), hook.Wants(c.of), one.Wants(c.of), off.Wants(c.of))

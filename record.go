@@ -1,8 +1,8 @@
 package platen
 
 // Record is what everything that actions are done with has in common: an identity,
-// and those actions. Submission and TemplateVersion embed it, so that delivering,
-// retrying and following work for all of them by the same code.
+// and those actions. Document and TemplateVersion embed it, so that delivering, retrying
+// and following work for all of them by the same code.
 type Record struct {
 	AccountID string `json:"accountId"`
 	ID        string `json:"id"`
@@ -40,7 +40,8 @@ func (r *Record) UploadsPending() bool {
 	return false
 }
 
-// Subject is what actions are done with: a *Submission or a *TemplateVersion.
+// Subject is what actions are done with: a *Submission, a *CombinedSubmission or a
+// *TemplateVersion.
 type Subject interface {
 	Base() *Record
 	// Final tells whether nothing more happens to it by itself.

@@ -3,29 +3,42 @@ package delivery
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
 	"platen"
 )
 
-// SubmissionPayload is the body of a webhook about a submission with its actions:
-// keys in snake_case, values of enumerations in lower case, as clients of DocSpring
-// expect them (R6.6). docs/webhooks.md describes it.
-func SubmissionPayload(s *platen.Submission, downloadURL string) ([]byte, error) {
-	body := submissionBody{
-		ID: s.ID, State: strings.ToLower(string(s.State)), Test: s.Test, TemplateID: orNull(s.TemplateID), TemplateVersion: orNull(s.TemplateVersionNumber),
-		BatchID: orNull(s.BatchID), Output: strings.ToLower(string(s.Output)), ExpiresAt: instantOf(s.ExpiresAt), Expired: s.ExpiredAt != nil,
-		Metadata: s.Metadata, Data: s.Data, DownloadURL: orNull(downloadURL), Failure: failureOf(s.Failure), CreatedAt: instant(s.CreatedAt),
-		ProcessedAt: instantOf(s.ProcessedAt), ProcessingTimeMS: s.ProcessingTimeMS, Revision: s.Revision, Actions: []actionBody{},
+// DocumentPayload is the body of a webhook about a document with its actions, under
+// submission or combined_submission: keys in snake_case, values of enumerations in lower
+// case, as clients of DocSpring expect them (R6.6). docs/webhooks.md describes it. Of a
+// combined submission, downloadURL and sources are those of now.
+func DocumentPayload(document platen.AnyDocument, downloadURL string) ([]byte, error) {
+	d := document.Common()
+	body := documentBody{
+		ID: d.ID, State: strings.ToLower(string(d.State)), Test: d.Test, ExpiresAt: instantOf(d.ExpiresAt), Expired: d.ExpiredAt != nil,
+		Metadata: d.Metadata, DownloadURL: orNull(downloadURL), Failure: failureOf(d.Failure), CreatedAt: instant(d.CreatedAt),
+		ProcessedAt: instantOf(d.ProcessedAt), ProcessingTimeMS: d.ProcessingTimeMS, Revision: d.Revision, Actions: []actionBody{},
 	}
-	if f := s.File; f != nil {
+	if f := d.File; f != nil {
 		body.ContentType, body.ByteSize, body.PageCount, body.SHA256 = orNull(f.ContentType), orNull(f.ByteSize), orNull(f.PageCount), orNull(f.SHA256)
 	}
-	for _, a := range s.Actions {
+	for _, a := range d.Actions {
 		body.Actions = append(body.Actions, bodyOf(a))
 	}
-	return encode(map[string]any{"submission": body})
+	switch of := document.(type) {
+	case *platen.Submission:
+		return encode(map[string]any{"submission": submissionBody{documentBody: body, TemplateID: orNull(of.TemplateID),
+			TemplateVersion: orNull(of.TemplateVersionNumber), BatchID: orNull(of.BatchID), Output: strings.ToLower(string(of.Output)), Data: of.Data}})
+	case *platen.CombinedSubmission:
+		combined := combinedBody{documentBody: body, Sources: []sourceBody{}}
+		for _, s := range of.Sources {
+			combined.Sources = append(combined.Sources, bodyOfSource(s))
+		}
+		return encode(map[string]any{"combined_submission": combined})
+	}
+	return nil, fmt.Errorf("%T is a document of no kind that webhooks know", document)
 }
 
 // PingPayload is the body of the webhook that tests an integration.
@@ -36,16 +49,11 @@ func PingPayload(integrationID string, at time.Time) ([]byte, error) {
 	}{integrationID, instant(at)}})
 }
 
-type submissionBody struct {
+type documentBody struct {
 	ID               string          `json:"id"`
 	State            string          `json:"state"`
 	Test             bool            `json:"test"`
-	TemplateID       *string         `json:"template_id"`
-	TemplateVersion  *int            `json:"template_version"`
-	BatchID          *string         `json:"batch_id"`
-	Output           string          `json:"output"`
 	Metadata         json.RawMessage `json:"metadata"`
-	Data             json.RawMessage `json:"data"`
 	DownloadURL      *string         `json:"download_url"`
 	ContentType      *string         `json:"content_type"`
 	ByteSize         *int64          `json:"byte_size"`
@@ -59,6 +67,41 @@ type submissionBody struct {
 	Expired          bool            `json:"expired"`
 	Revision         int             `json:"revision"`
 	Actions          []actionBody    `json:"actions"`
+}
+
+type submissionBody struct {
+	documentBody
+	TemplateID      *string         `json:"template_id"`
+	TemplateVersion *int            `json:"template_version"`
+	BatchID         *string         `json:"batch_id"`
+	Output          string          `json:"output"`
+	Data            json.RawMessage `json:"data"`
+}
+
+type combinedBody struct {
+	documentBody
+	Sources []sourceBody `json:"sources"`
+}
+
+// sourceBody is one source of a combined submission; only what it is is set.
+type sourceBody struct {
+	SubmissionID         string `json:"submission_id,omitempty"`
+	CombinedSubmissionID string `json:"combined_submission_id,omitempty"`
+	TemplateVersionID    string `json:"template_version_id,omitempty"`
+	UploadID             string `json:"upload_id,omitempty"`
+	URL                  string `json:"url,omitempty"` // without its query
+}
+
+func bodyOfSource(s *platen.CombinedSource) sourceBody {
+	body := sourceBody{TemplateVersionID: s.TemplateVersionID, UploadID: s.UploadID, URL: s.URL}
+	switch {
+	case s.TemplateVersionID != "": // what was made of it is nobody's to see
+	case platen.KindOf(s.DocumentID) == platen.KindCombined:
+		body.CombinedSubmissionID = s.DocumentID
+	default:
+		body.SubmissionID = s.DocumentID
+	}
+	return body
 }
 
 type actionBody struct {

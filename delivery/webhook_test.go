@@ -214,11 +214,11 @@ func TestR6_6AWebhookReachesOnlyWhatItMay(t *testing.T) {
 func TestR6_6DocSpringsCheckRunsUnchanged(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 24, 10, 0, 0, 5e6, time.FixedZone("", 3600))
-	s := &platen.Submission{Record: platen.Record{ID: "sub_1"}, State: platen.DocumentProcessed, Metadata: json.RawMessage(`{"a":1.50}`), CreatedAt: at}
+	s := &platen.Submission{Document: platen.Document{Record: platen.Record{ID: "sub_1"}, State: platen.DocumentProcessed, Metadata: json.RawMessage(`{"a":1.50}`), CreatedAt: at}}
 	check := func(want string, actions ...*platen.Action) []byte {
 		t.Helper()
 		s.Actions = actions
-		body, err := SubmissionPayload(s, "https://platen.example.com/files/x?signature=a&b")
+		body, err := DocumentPayload(s, "https://platen.example.com/files/x?signature=a&b")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestR6_6DocSpringsCheckRunsUnchanged(t *testing.T) {
 		}
 	}
 	s.State, s.File, s.Actions = platen.DocumentFailed, nil, nil
-	if body, err := SubmissionPayload(s, ""); err != nil || !strings.Contains(string(body), `"actions":[]`) || !strings.Contains(string(body), `"download_url":null`) || !strings.Contains(string(body), `"state":"failed"`) {
+	if body, err := DocumentPayload(s, ""); err != nil || !strings.Contains(string(body), `"actions":[]`) || !strings.Contains(string(body), `"download_url":null`) || !strings.Contains(string(body), `"state":"failed"`) {
 		t.Errorf("%s %v", body, err)
 	}
 }

@@ -54,13 +54,14 @@ func (b *bundle) process(t *testing.T, s *platen.Submission, actions int) []*pla
 	}
 	now := time.Now()
 	if err := b.db.InTx(t.Context(), func(tx *storage.Tx) error {
-		locked, err := tx.LockSubmission(t.Context(), s.AccountID, s.ID)
+		locked, err := tx.LockDocument(t.Context(), s.AccountID, s.ID)
 		if err != nil {
 			return err
 		}
-		locked.State, locked.ProcessedAt = platen.DocumentProcessed, &now
-		locked.File = &platen.DocumentFile{ContentType: "application/pdf", SHA256: "ab", BlobKey: s.ID}
-		return tx.FinishSubmission(t.Context(), locked, made)
+		d := locked.Common()
+		d.State, d.ProcessedAt = platen.DocumentProcessed, &now
+		d.File = &platen.DocumentFile{ContentType: "application/pdf", SHA256: "ab", BlobKey: s.ID}
+		return tx.FinishDocument(t.Context(), locked, made)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -71,11 +72,11 @@ func (b *bundle) process(t *testing.T, s *platen.Submission, actions int) []*pla
 func (b *bundle) attempt(t *testing.T, s *platen.Submission, actionID string, last bool) {
 	t.Helper()
 	if err := b.db.InTx(t.Context(), func(tx *storage.Tx) error {
-		locked, err := tx.LockSubmission(t.Context(), s.AccountID, s.ID)
+		locked, err := tx.LockDocument(t.Context(), s.AccountID, s.ID)
 		if err != nil {
 			return err
 		}
-		for _, a := range locked.Actions {
+		for _, a := range locked.Common().Actions {
 			if a.ID == actionID {
 				a.Attempts++
 				if last {
@@ -123,7 +124,7 @@ func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
-	updates, err := b.hub.Submission(t.Context(), b.scope, s.ID)
+	updates, err := b.hub.Document(t.Context(), b.scope, s.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
 	}
 	ended(t, actions)
 	// What is final already is shown once.
-	updates, err = b.hub.Submission(t.Context(), b.scope, s.ID)
+	updates, err = b.hub.Document(t.Context(), b.scope, s.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestR7_2AnotherNodesSubscribersSeeTheSame(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
-	updates, err := startHub(t, b.db).Submission(t.Context(), b.scope, s.ID)
+	updates, err := startHub(t, b.db).Document(t.Context(), b.scope, s.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestR7_2ALostNudgeCostsAMomentAndNoState(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
-	updates, err := b.hub.Submission(t.Context(), b.scope, s.ID)
+	updates, err := b.hub.Document(t.Context(), b.scope, s.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +199,7 @@ func TestR7_2ASlowSubscriberMissesWhatWasOvertakenAndNeverTheLast(t *testing.T) 
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
 	action := b.process(t, s, 1)[0]
-	updates, err := b.hub.Submission(t.Context(), b.scope, s.ID)
+	updates, err := b.hub.Document(t.Context(), b.scope, s.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +238,7 @@ func TestR1_3ASubscriptionIsScoped(t *testing.T) {
 	action := b.process(t, s, 1)[0]
 	other, _, _ := storagetest.Account(t, b.db)
 	for name, scope := range map[string]storage.Scope{"another account": {AccountID: other.ID}, "a test token": {AccountID: b.account, TestOnly: true}} {
-		if _, err := b.hub.Submission(t.Context(), scope, s.ID); !errors.Is(err, storage.ErrNotFound) {
+		if _, err := b.hub.Document(t.Context(), scope, s.ID); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v, want ErrNotFound", name, err)
 		}
 		if _, err := b.hub.Action(t.Context(), scope, action.ID); !errors.Is(err, storage.ErrNotFound) {
@@ -252,7 +253,7 @@ func TestAwaitReturnsTheFinalStateOrWhatItSawLast(t *testing.T) {
 	s := storagetest.Submission(t, b.db, b.account, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if got, err := b.hub.Await(ctx, b.scope, s.ID); err != nil || got.State != platen.DocumentPending {
+	if got, err := b.hub.Await(ctx, b.scope, s.ID); err != nil || got.Common().State != platen.DocumentPending {
 		t.Errorf("patience over: %+v, %v", got, err)
 	}
 	result := make(chan *platen.Submission, 1)
@@ -261,7 +262,7 @@ func TestAwaitReturnsTheFinalStateOrWhatItSawLast(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		result <- got
+		result <- got.(*platen.Submission)
 	}()
 	b.process(t, s, 1)
 	b.hub.Nudge()
@@ -276,7 +277,7 @@ func TestSubscribersThatLeaveAreForgotten(t *testing.T) {
 	s := storagetest.Submission(t, b.db, b.account, false)
 	for range 20 {
 		ctx, cancel := context.WithCancel(t.Context())
-		updates, err := b.hub.Submission(ctx, b.scope, s.ID)
+		updates, err := b.hub.Document(ctx, b.scope, s.ID)
 		if err != nil {
 			t.Fatal(err)
 		}

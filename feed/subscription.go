@@ -19,10 +19,10 @@ type Update struct {
 	ActionID string // the action that changed; "" for the subject itself
 }
 
-// Submission follows one submission: the present first, then each later state, in
-// order (R7.2). The channel is closed when the submission is final or ctx ends. It
-// returns storage.ErrNotFound when there is no such submission in the scope.
-func (h *Hub) Submission(ctx context.Context, scope storage.Scope, id string) (<-chan *Update, error) {
+// Document follows one document: the present first, then each later state, in order
+// (R7.2). The channel is closed when the document is final or ctx ends. It returns
+// storage.ErrNotFound when there is no such document in the scope.
+func (h *Hub) Document(ctx context.Context, scope storage.Scope, id string) (<-chan *Update, error) {
 	return h.follow(ctx, scope, id, func(last, next platen.Subject) (send, final bool) {
 		return last == nil || next.Base().Changes > last.Base().Changes, next.Final()
 	})
@@ -83,19 +83,19 @@ func (h *Hub) follow(ctx context.Context, scope storage.Scope, subjectID string,
 	return updates, nil
 }
 
-// Await returns the submission as soon as it is no longer PENDING, or as it was
+// Await returns the document as soon as it is no longer PENDING, or as it was
 // last seen when ctx ended; nil when it ended before the first look.
-func (h *Hub) Await(ctx context.Context, scope storage.Scope, id string) (*platen.Submission, error) {
+func (h *Hub) Await(ctx context.Context, scope storage.Scope, id string) (platen.AnyDocument, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	updates, err := h.Submission(ctx, scope, id)
+	updates, err := h.Document(ctx, scope, id)
 	if err != nil {
 		return nil, err
 	}
-	var last *platen.Submission
+	var last platen.AnyDocument
 	for update := range updates {
-		last = update.Subject.(*platen.Submission)
-		if last.State != platen.DocumentPending {
+		last = update.Subject.(platen.AnyDocument)
+		if last.Common().State != platen.DocumentPending {
 			break
 		}
 	}

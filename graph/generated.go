@@ -35,6 +35,8 @@ type ResolverRoot interface {
 	ActionConnection() ActionConnectionResolver
 	ApiTokenConnection() ApiTokenConnectionResolver
 	AwsS3Integration() AwsS3IntegrationResolver
+	CombinedSubmission() CombinedSubmissionResolver
+	CombinedSubmissionConnection() CombinedSubmissionConnectionResolver
 	IntegrationConnection() IntegrationConnectionResolver
 	Mutation() MutationResolver
 	Query() QueryResolver
@@ -47,6 +49,7 @@ type ResolverRoot interface {
 	TemplateConnection() TemplateConnectionResolver
 	TemplateContent() TemplateContentResolver
 	TemplateVersion() TemplateVersionResolver
+	Upload() UploadResolver
 	WebhookIntegration() WebhookIntegrationResolver
 }
 
@@ -148,6 +151,44 @@ type ComplexityRoot struct {
 		Warnings             func(childComplexity int) int
 	}
 
+	CombinedSubmission struct {
+		Actions          func(childComplexity int, typeArg *platen.ActionType) int
+		CreatedAt        func(childComplexity int) int
+		DownloadURL      func(childComplexity int, expiresIn int) int
+		Expired          func(childComplexity int) int
+		ExpiresAt        func(childComplexity int) int
+		Failure          func(childComplexity int) int
+		File             func(childComplexity int) int
+		Final            func(childComplexity int) int
+		ID               func(childComplexity int) int
+		Metadata         func(childComplexity int) int
+		ProcessedAt      func(childComplexity int) int
+		ProcessingTimeMs func(childComplexity int) int
+		Revision         func(childComplexity int) int
+		Sources          func(childComplexity int) int
+		State            func(childComplexity int) int
+		Test             func(childComplexity int) int
+	}
+
+	CombinedSubmissionConnection struct {
+		Edges      func(childComplexity int) int
+		Nodes      func(childComplexity int) int
+		PageInfo   func(childComplexity int) int
+		TotalCount func(childComplexity int) int
+	}
+
+	CombinedSubmissionEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	CombinedSubmissionEvent struct {
+		At                 func(childComplexity int) int
+		CombinedSubmission func(childComplexity int) int
+		Cursor             func(childComplexity int) int
+		Kind               func(childComplexity int) int
+	}
+
 	CreateApiTokenPayload struct {
 		APIToken   func(childComplexity int) int
 		Secret     func(childComplexity int) int
@@ -157,6 +198,11 @@ type ComplexityRoot struct {
 	CreateAwsS3IntegrationPayload struct {
 		Integration func(childComplexity int) int
 		UserErrors  func(childComplexity int) int
+	}
+
+	CreateCombinedSubmissionPayload struct {
+		CombinedSubmission func(childComplexity int) int
+		UserErrors         func(childComplexity int) int
 	}
 
 	CreateSubmissionBatchPayload struct {
@@ -172,6 +218,11 @@ type ComplexityRoot struct {
 
 	CreateTemplatePayload struct {
 		Template   func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	CreateUploadPayload struct {
+		Upload     func(childComplexity int) int
 		UserErrors func(childComplexity int) int
 	}
 
@@ -200,6 +251,11 @@ type ComplexityRoot struct {
 		Sha256            func(childComplexity int) int
 	}
 
+	ExpireCombinedSubmissionPayload struct {
+		CombinedSubmission func(childComplexity int) int
+		UserErrors         func(childComplexity int) int
+	}
+
 	ExpireSubmissionPayload struct {
 		Submission func(childComplexity int) int
 		UserErrors func(childComplexity int) int
@@ -217,6 +273,11 @@ type ComplexityRoot struct {
 		ProviderCode func(childComplexity int) int
 		Retryable    func(childComplexity int) int
 		Stage        func(childComplexity int) int
+	}
+
+	HttpHeader struct {
+		Name  func(childComplexity int) int
+		Value func(childComplexity int) int
 	}
 
 	IntegrationConnection struct {
@@ -246,11 +307,14 @@ type ComplexityRoot struct {
 	Mutation struct {
 		CreateAPIToken           func(childComplexity int, input CreateAPITokenInput) int
 		CreateAWSS3Integration   func(childComplexity int, input CreateAWSS3IntegrationInput) int
+		CreateCombinedSubmission func(childComplexity int, input CreateCombinedSubmissionInput) int
 		CreateSubmission         func(childComplexity int, input CreateSubmissionInput) int
 		CreateSubmissionBatch    func(childComplexity int, input CreateSubmissionBatchInput) int
 		CreateTemplate           func(childComplexity int, input CreateTemplateInput) int
+		CreateUpload             func(childComplexity int, input CreateUploadInput) int
 		CreateWebhookIntegration func(childComplexity int, input CreateWebhookIntegrationInput) int
 		DeleteIntegration        func(childComplexity int, id string) int
+		ExpireCombinedSubmission func(childComplexity int, id string) int
 		ExpireSubmission         func(childComplexity int, id string) int
 		PreviewTemplate          func(childComplexity int, input PreviewTemplateInput) int
 		PublishTemplate          func(childComplexity int, id string) int
@@ -333,23 +397,29 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
-		APITokens         func(childComplexity int, first *int, after *string) int
-		AWSRegions        func(childComplexity int) int
-		Account           func(childComplexity int) int
-		Action            func(childComplexity int, id string) int
-		Actions           func(childComplexity int, first *int, after *string, last *int, before *string, filter *ActionFilter) int
-		CurrentAPIToken   func(childComplexity int) int
-		Integration       func(childComplexity int, id string) int
-		Integrations      func(childComplexity int, first *int, after *string) int
-		Node              func(childComplexity int, id string) int
-		Nodes             func(childComplexity int, ids []string) int
-		PathPreview       func(childComplexity int, input PathPreviewInput) int
-		Submission        func(childComplexity int, id string) int
-		SubmissionBatch   func(childComplexity int, id string) int
-		SubmissionBatches func(childComplexity int, first *int, after *string, last *int, before *string) int
-		Submissions       func(childComplexity int, first *int, after *string, last *int, before *string, filter *SubmissionFilter) int
-		Template          func(childComplexity int, id string) int
-		Templates         func(childComplexity int, first *int, after *string, last *int, before *string, filter *TemplateFilter) int
+		APITokens           func(childComplexity int, first *int, after *string) int
+		AWSRegions          func(childComplexity int) int
+		Account             func(childComplexity int) int
+		Action              func(childComplexity int, id string) int
+		Actions             func(childComplexity int, first *int, after *string, last *int, before *string, filter *ActionFilter) int
+		CombinedSubmission  func(childComplexity int, id string) int
+		CombinedSubmissions func(childComplexity int, first *int, after *string, last *int, before *string, filter *CombinedSubmissionFilter) int
+		CurrentAPIToken     func(childComplexity int) int
+		Integration         func(childComplexity int, id string) int
+		Integrations        func(childComplexity int, first *int, after *string) int
+		Node                func(childComplexity int, id string) int
+		Nodes               func(childComplexity int, ids []string) int
+		PathPreview         func(childComplexity int, input PathPreviewInput) int
+		Submission          func(childComplexity int, id string) int
+		SubmissionBatch     func(childComplexity int, id string) int
+		SubmissionBatches   func(childComplexity int, first *int, after *string, last *int, before *string) int
+		Submissions         func(childComplexity int, first *int, after *string, last *int, before *string, filter *SubmissionFilter) int
+		Template            func(childComplexity int, id string) int
+		Templates           func(childComplexity int, first *int, after *string, last *int, before *string, filter *TemplateFilter) int
+	}
+
+	RemotePdf struct {
+		URL func(childComplexity int) int
 	}
 
 	RestoreTemplateVersionPayload struct {
@@ -378,6 +448,13 @@ type ComplexityRoot struct {
 		TemplateVersion        func(childComplexity int) int
 		TestCombinedSubmission func(childComplexity int) int
 		TestSubmission         func(childComplexity int) int
+	}
+
+	SignedRequest struct {
+		ExpiresAt func(childComplexity int) int
+		Headers   func(childComplexity int) int
+		Method    func(childComplexity int) int
+		URL       func(childComplexity int) int
 	}
 
 	Submission struct {
@@ -460,9 +537,10 @@ type ComplexityRoot struct {
 	}
 
 	Subscription struct {
-		ActionUpdated          func(childComplexity int, id string) int
-		SubmissionBatchUpdated func(childComplexity int, id string) int
-		SubmissionUpdated      func(childComplexity int, id string) int
+		ActionUpdated             func(childComplexity int, id string) int
+		CombinedSubmissionUpdated func(childComplexity int, id string) int
+		SubmissionBatchUpdated    func(childComplexity int, id string) int
+		SubmissionUpdated         func(childComplexity int, id string) int
 	}
 
 	Template struct {
@@ -552,6 +630,18 @@ type ComplexityRoot struct {
 		UserErrors  func(childComplexity int) int
 	}
 
+	Upload struct {
+		ByteSize    func(childComplexity int) int
+		ContentType func(childComplexity int) int
+		CreatedAt   func(childComplexity int) int
+		ExpiresAt   func(childComplexity int) int
+		Filename    func(childComplexity int) int
+		ID          func(childComplexity int) int
+		ReceivedAt  func(childComplexity int) int
+		Request     func(childComplexity int) int
+		Sha256      func(childComplexity int) int
+	}
+
 	UploadReceipt struct {
 		Bucket     func(childComplexity int) int
 		ByteSize   func(childComplexity int) int
@@ -611,6 +701,16 @@ type AwsS3IntegrationResolver interface {
 
 	Warnings(ctx context.Context, obj *AWSS3Integration) ([]string, error)
 }
+type CombinedSubmissionResolver interface {
+	Sources(ctx context.Context, objs []*CombinedSubmission) ([][]CombinedSource, error)
+
+	DownloadURL(ctx context.Context, obj *CombinedSubmission, expiresIn int) (*string, error)
+
+	Actions(ctx context.Context, objs []*CombinedSubmission, typeArg *platen.ActionType) ([][]*Action, error)
+}
+type CombinedSubmissionConnectionResolver interface {
+	TotalCount(ctx context.Context, obj *CombinedSubmissionConnection) (int, error)
+}
 type IntegrationConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *IntegrationConnection) (int, error)
 }
@@ -625,6 +725,9 @@ type MutationResolver interface {
 	CreateSubmission(ctx context.Context, input CreateSubmissionInput) (*CreateSubmissionPayload, error)
 	CreateSubmissionBatch(ctx context.Context, input CreateSubmissionBatchInput) (*CreateSubmissionBatchPayload, error)
 	ExpireSubmission(ctx context.Context, id string) (*ExpireSubmissionPayload, error)
+	CreateUpload(ctx context.Context, input CreateUploadInput) (*CreateUploadPayload, error)
+	CreateCombinedSubmission(ctx context.Context, input CreateCombinedSubmissionInput) (*CreateCombinedSubmissionPayload, error)
+	ExpireCombinedSubmission(ctx context.Context, id string) (*ExpireCombinedSubmissionPayload, error)
 	CreateAWSS3Integration(ctx context.Context, input CreateAWSS3IntegrationInput) (*CreateAWSS3IntegrationPayload, error)
 	UpdateAWSS3Integration(ctx context.Context, id string, input UpdateAWSS3IntegrationInput) (*UpdateAWSS3IntegrationPayload, error)
 	CreateWebhookIntegration(ctx context.Context, input CreateWebhookIntegrationInput) (*CreateWebhookIntegrationPayload, error)
@@ -646,6 +749,8 @@ type QueryResolver interface {
 	Submissions(ctx context.Context, first *int, after *string, last *int, before *string, filter *SubmissionFilter) (*SubmissionConnection, error)
 	SubmissionBatch(ctx context.Context, id string) (*SubmissionBatch, error)
 	SubmissionBatches(ctx context.Context, first *int, after *string, last *int, before *string) (*SubmissionBatchConnection, error)
+	CombinedSubmission(ctx context.Context, id string) (*CombinedSubmission, error)
+	CombinedSubmissions(ctx context.Context, first *int, after *string, last *int, before *string, filter *CombinedSubmissionFilter) (*CombinedSubmissionConnection, error)
 	Action(ctx context.Context, id string) (*Action, error)
 	Actions(ctx context.Context, first *int, after *string, last *int, before *string, filter *ActionFilter) (*ActionConnection, error)
 	Integration(ctx context.Context, id string) (Integration, error)
@@ -677,6 +782,7 @@ type SubmissionConnectionResolver interface {
 }
 type SubscriptionResolver interface {
 	SubmissionUpdated(ctx context.Context, id string) (<-chan *SubmissionEvent, error)
+	CombinedSubmissionUpdated(ctx context.Context, id string) (<-chan *CombinedSubmissionEvent, error)
 	SubmissionBatchUpdated(ctx context.Context, id string) (<-chan *SubmissionBatchEvent, error)
 	ActionUpdated(ctx context.Context, id string) (<-chan *ActionEvent, error)
 }
@@ -698,6 +804,9 @@ type TemplateVersionResolver interface {
 
 	Content(ctx context.Context, objs []*TemplateVersion) ([]*TemplateContent, error)
 	Actions(ctx context.Context, objs []*TemplateVersion, typeArg *platen.ActionType) ([][]*Action, error)
+}
+type UploadResolver interface {
+	Request(ctx context.Context, obj *Upload) (*SignedRequest, error)
 }
 type WebhookIntegrationResolver interface {
 	Health(ctx context.Context, objs []*WebhookIntegration) ([]*IntegrationHealth, error)
@@ -1117,6 +1226,176 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.AwsS3Integration.Warnings(childComplexity), true
 
+	case "CombinedSubmission.actions":
+		if e.ComplexityRoot.CombinedSubmission.Actions == nil {
+			break
+		}
+
+		args, err := field_CombinedSubmission_actions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Actions(childComplexity, args["type"].(*platen.ActionType)), true
+	case "CombinedSubmission.createdAt":
+		if e.ComplexityRoot.CombinedSubmission.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.CreatedAt(childComplexity), true
+	case "CombinedSubmission.downloadUrl":
+		if e.ComplexityRoot.CombinedSubmission.DownloadURL == nil {
+			break
+		}
+
+		args, err := field_CombinedSubmission_downloadUrl_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.DownloadURL(childComplexity, args["expiresIn"].(int)), true
+	case "CombinedSubmission.expired":
+		if e.ComplexityRoot.CombinedSubmission.Expired == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Expired(childComplexity), true
+	case "CombinedSubmission.expiresAt":
+		if e.ComplexityRoot.CombinedSubmission.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.ExpiresAt(childComplexity), true
+	case "CombinedSubmission.failure":
+		if e.ComplexityRoot.CombinedSubmission.Failure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Failure(childComplexity), true
+	case "CombinedSubmission.file":
+		if e.ComplexityRoot.CombinedSubmission.File == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.File(childComplexity), true
+	case "CombinedSubmission.final":
+		if e.ComplexityRoot.CombinedSubmission.Final == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Final(childComplexity), true
+	case "CombinedSubmission.id":
+		if e.ComplexityRoot.CombinedSubmission.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.ID(childComplexity), true
+	case "CombinedSubmission.metadata":
+		if e.ComplexityRoot.CombinedSubmission.Metadata == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Metadata(childComplexity), true
+	case "CombinedSubmission.processedAt":
+		if e.ComplexityRoot.CombinedSubmission.ProcessedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.ProcessedAt(childComplexity), true
+	case "CombinedSubmission.processingTimeMs":
+		if e.ComplexityRoot.CombinedSubmission.ProcessingTimeMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.ProcessingTimeMs(childComplexity), true
+	case "CombinedSubmission.revision":
+		if e.ComplexityRoot.CombinedSubmission.Revision == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Revision(childComplexity), true
+	case "CombinedSubmission.sources":
+		if e.ComplexityRoot.CombinedSubmission.Sources == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Sources(childComplexity), true
+	case "CombinedSubmission.state":
+		if e.ComplexityRoot.CombinedSubmission.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.State(childComplexity), true
+	case "CombinedSubmission.test":
+		if e.ComplexityRoot.CombinedSubmission.Test == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmission.Test(childComplexity), true
+
+	case "CombinedSubmissionConnection.edges":
+		if e.ComplexityRoot.CombinedSubmissionConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionConnection.Edges(childComplexity), true
+	case "CombinedSubmissionConnection.nodes":
+		if e.ComplexityRoot.CombinedSubmissionConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionConnection.Nodes(childComplexity), true
+	case "CombinedSubmissionConnection.pageInfo":
+		if e.ComplexityRoot.CombinedSubmissionConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionConnection.PageInfo(childComplexity), true
+	case "CombinedSubmissionConnection.totalCount":
+		if e.ComplexityRoot.CombinedSubmissionConnection.TotalCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionConnection.TotalCount(childComplexity), true
+
+	case "CombinedSubmissionEdge.cursor":
+		if e.ComplexityRoot.CombinedSubmissionEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionEdge.Cursor(childComplexity), true
+	case "CombinedSubmissionEdge.node":
+		if e.ComplexityRoot.CombinedSubmissionEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionEdge.Node(childComplexity), true
+
+	case "CombinedSubmissionEvent.at":
+		if e.ComplexityRoot.CombinedSubmissionEvent.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionEvent.At(childComplexity), true
+	case "CombinedSubmissionEvent.combinedSubmission":
+		if e.ComplexityRoot.CombinedSubmissionEvent.CombinedSubmission == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionEvent.CombinedSubmission(childComplexity), true
+	case "CombinedSubmissionEvent.cursor":
+		if e.ComplexityRoot.CombinedSubmissionEvent.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionEvent.Cursor(childComplexity), true
+	case "CombinedSubmissionEvent.kind":
+		if e.ComplexityRoot.CombinedSubmissionEvent.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CombinedSubmissionEvent.Kind(childComplexity), true
+
 	case "CreateApiTokenPayload.apiToken":
 		if e.ComplexityRoot.CreateApiTokenPayload.APIToken == nil {
 			break
@@ -1148,6 +1427,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CreateAwsS3IntegrationPayload.UserErrors(childComplexity), true
+
+	case "CreateCombinedSubmissionPayload.combinedSubmission":
+		if e.ComplexityRoot.CreateCombinedSubmissionPayload.CombinedSubmission == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateCombinedSubmissionPayload.CombinedSubmission(childComplexity), true
+	case "CreateCombinedSubmissionPayload.userErrors":
+		if e.ComplexityRoot.CreateCombinedSubmissionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateCombinedSubmissionPayload.UserErrors(childComplexity), true
 
 	case "CreateSubmissionBatchPayload.batch":
 		if e.ComplexityRoot.CreateSubmissionBatchPayload.Batch == nil {
@@ -1193,6 +1485,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.CreateTemplatePayload.UserErrors(childComplexity), true
+
+	case "CreateUploadPayload.upload":
+		if e.ComplexityRoot.CreateUploadPayload.Upload == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateUploadPayload.Upload(childComplexity), true
+	case "CreateUploadPayload.userErrors":
+		if e.ComplexityRoot.CreateUploadPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CreateUploadPayload.UserErrors(childComplexity), true
 
 	case "CreateWebhookIntegrationPayload.integration":
 		if e.ComplexityRoot.CreateWebhookIntegrationPayload.Integration == nil {
@@ -1276,6 +1581,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.DocumentFile.Sha256(childComplexity), true
 
+	case "ExpireCombinedSubmissionPayload.combinedSubmission":
+		if e.ComplexityRoot.ExpireCombinedSubmissionPayload.CombinedSubmission == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExpireCombinedSubmissionPayload.CombinedSubmission(childComplexity), true
+	case "ExpireCombinedSubmissionPayload.userErrors":
+		if e.ComplexityRoot.ExpireCombinedSubmissionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExpireCombinedSubmissionPayload.UserErrors(childComplexity), true
+
 	case "ExpireSubmissionPayload.submission":
 		if e.ComplexityRoot.ExpireSubmissionPayload.Submission == nil {
 			break
@@ -1355,6 +1673,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Failure.Stage(childComplexity), true
+
+	case "HttpHeader.name":
+		if e.ComplexityRoot.HttpHeader.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.HttpHeader.Name(childComplexity), true
+	case "HttpHeader.value":
+		if e.ComplexityRoot.HttpHeader.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.HttpHeader.Value(childComplexity), true
 
 	case "IntegrationConnection.edges":
 		if e.ComplexityRoot.IntegrationConnection.Edges == nil {
@@ -1454,6 +1785,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CreateAWSS3Integration(childComplexity, args["input"].(CreateAWSS3IntegrationInput)), true
+	case "Mutation.createCombinedSubmission":
+		if e.ComplexityRoot.Mutation.CreateCombinedSubmission == nil {
+			break
+		}
+
+		args, err := field_Mutation_createCombinedSubmission_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CreateCombinedSubmission(childComplexity, args["input"].(CreateCombinedSubmissionInput)), true
 	case "Mutation.createSubmission":
 		if e.ComplexityRoot.Mutation.CreateSubmission == nil {
 			break
@@ -1487,6 +1829,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CreateTemplate(childComplexity, args["input"].(CreateTemplateInput)), true
+	case "Mutation.createUpload":
+		if e.ComplexityRoot.Mutation.CreateUpload == nil {
+			break
+		}
+
+		args, err := field_Mutation_createUpload_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CreateUpload(childComplexity, args["input"].(CreateUploadInput)), true
 	case "Mutation.createWebhookIntegration":
 		if e.ComplexityRoot.Mutation.CreateWebhookIntegration == nil {
 			break
@@ -1509,6 +1862,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DeleteIntegration(childComplexity, args["id"].(string)), true
+	case "Mutation.expireCombinedSubmission":
+		if e.ComplexityRoot.Mutation.ExpireCombinedSubmission == nil {
+			break
+		}
+
+		args, err := field_Mutation_expireCombinedSubmission_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ExpireCombinedSubmission(childComplexity, args["id"].(string)), true
 	case "Mutation.expireSubmission":
 		if e.ComplexityRoot.Mutation.ExpireSubmission == nil {
 			break
@@ -1948,6 +2312,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Actions(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*ActionFilter)), true
+	case "Query.combinedSubmission":
+		if e.ComplexityRoot.Query.CombinedSubmission == nil {
+			break
+		}
+
+		args, err := field_Query_combinedSubmission_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.CombinedSubmission(childComplexity, args["id"].(string)), true
+	case "Query.combinedSubmissions":
+		if e.ComplexityRoot.Query.CombinedSubmissions == nil {
+			break
+		}
+
+		args, err := field_Query_combinedSubmissions_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.CombinedSubmissions(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*CombinedSubmissionFilter)), true
 	case "Query.currentApiToken":
 		if e.ComplexityRoot.Query.CurrentAPIToken == nil {
 			break
@@ -2077,6 +2463,13 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.Templates(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*TemplateFilter)), true
 
+	case "RemotePdf.url":
+		if e.ComplexityRoot.RemotePdf.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RemotePdf.URL(childComplexity), true
+
 	case "RestoreTemplateVersionPayload.template":
 		if e.ComplexityRoot.RestoreTemplateVersionPayload.Template == nil {
 			break
@@ -2159,6 +2552,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.S3PathTemplates.TestSubmission(childComplexity), true
+
+	case "SignedRequest.expiresAt":
+		if e.ComplexityRoot.SignedRequest.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SignedRequest.ExpiresAt(childComplexity), true
+	case "SignedRequest.headers":
+		if e.ComplexityRoot.SignedRequest.Headers == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SignedRequest.Headers(childComplexity), true
+	case "SignedRequest.method":
+		if e.ComplexityRoot.SignedRequest.Method == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SignedRequest.Method(childComplexity), true
+	case "SignedRequest.url":
+		if e.ComplexityRoot.SignedRequest.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SignedRequest.URL(childComplexity), true
 
 	case "Submission.actions":
 		if e.ComplexityRoot.Submission.Actions == nil {
@@ -2524,6 +2942,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.ActionUpdated(childComplexity, args["id"].(string)), true
+	case "Subscription.combinedSubmissionUpdated":
+		if e.ComplexityRoot.Subscription.CombinedSubmissionUpdated == nil {
+			break
+		}
+
+		args, err := field_Subscription_combinedSubmissionUpdated_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.CombinedSubmissionUpdated(childComplexity, args["id"].(string)), true
 	case "Subscription.submissionBatchUpdated":
 		if e.ComplexityRoot.Subscription.SubmissionBatchUpdated == nil {
 			break
@@ -2880,6 +3309,61 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.UpdateWebhookIntegrationPayload.UserErrors(childComplexity), true
 
+	case "Upload.byteSize":
+		if e.ComplexityRoot.Upload.ByteSize == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.ByteSize(childComplexity), true
+	case "Upload.contentType":
+		if e.ComplexityRoot.Upload.ContentType == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.ContentType(childComplexity), true
+	case "Upload.createdAt":
+		if e.ComplexityRoot.Upload.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.CreatedAt(childComplexity), true
+	case "Upload.expiresAt":
+		if e.ComplexityRoot.Upload.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.ExpiresAt(childComplexity), true
+	case "Upload.filename":
+		if e.ComplexityRoot.Upload.Filename == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.Filename(childComplexity), true
+	case "Upload.id":
+		if e.ComplexityRoot.Upload.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.ID(childComplexity), true
+	case "Upload.receivedAt":
+		if e.ComplexityRoot.Upload.ReceivedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.ReceivedAt(childComplexity), true
+	case "Upload.request":
+		if e.ComplexityRoot.Upload.Request == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.Request(childComplexity), true
+	case "Upload.sha256":
+		if e.ComplexityRoot.Upload.Sha256 == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Upload.Sha256(childComplexity), true
+
 	case "UploadReceipt.bucket":
 		if e.ComplexityRoot.UploadReceipt.Bucket == nil {
 			break
@@ -3054,11 +3538,15 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalMap := graphql.BuildUnmarshalerMap(
 		unmarshalInputActionFilter,
+		unmarshalInputCombinedSourceInput,
+		unmarshalInputCombinedSubmissionFilter,
 		unmarshalInputCreateApiTokenInput,
 		unmarshalInputCreateAwsS3IntegrationInput,
+		unmarshalInputCreateCombinedSubmissionInput,
 		unmarshalInputCreateSubmissionBatchInput,
 		unmarshalInputCreateSubmissionInput,
 		unmarshalInputCreateTemplateInput,
+		unmarshalInputCreateUploadInput,
 		unmarshalInputCreateWebhookIntegrationInput,
 		unmarshalInputDateTimeRange,
 		unmarshalInputHttpHeaderInput,
@@ -3071,6 +3559,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		unmarshalInputSubmissionFilter,
 		unmarshalInputTemplateContentInput,
 		unmarshalInputTemplateFilter,
+		unmarshalInputTemplateRefInput,
 		unmarshalInputUpdateAwsS3IntegrationInput,
 		unmarshalInputUpdateTemplateContentInput,
 		unmarshalInputUpdateTemplateInput,
@@ -3208,13 +3697,13 @@ scalar PathTemplate
 scalar ByteSize
 
 # ------------------------------------------------------------------ shared
-"Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ sub_ bat_ act_ int_) and 18 characters of 0-9 A-Z a-z."
+"Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ upl_ sub_ bat_ com_ act_ int_) and 18 characters of 0-9 A-Z a-z."
 interface Node {
   "Globally unique, opaque beyond its prefix, and the same id that path templates use."
   id: ID!
 }
 
-"Something that a job renders into a file: a submission."
+"Something that a job renders or merges into a file: a submission or a combined submission."
 interface Document implements Node {
   "A public id, e.g. sub_Gbxesk7Xf52Pq3KgT9."
   id: ID!
@@ -3255,7 +3744,7 @@ interface Document implements Node {
 }
 "The states of a document: PENDING, then one of the others for good."
 enum DocumentState {
-  "Accepted: being made, or waiting for its turn."
+  "Accepted: being made, waiting for its turn, or (combined) for its sources."
   PENDING
   "Platen's own copy is stored. Uploads to buckets may still be pending: see actions."
   PROCESSED
@@ -3289,7 +3778,7 @@ type Failure {
   retryable: Boolean!
   "When it failed."
   occurredAt: DateTime!
-  "The part that failed, where there is one: [\"headerHtml\"] of a template."
+  "The part that failed, where there is one: [\"headerHtml\"] of a template, [\"sources\", \"2\"] of a combined submission."
   path: [String!]
   "In the Liquid source that path names, from 1."
   line: Int
@@ -3502,6 +3991,47 @@ type ApiTokenEdge {
   cursor: String!
   "The token."
   node: ApiToken!
+}
+
+# ------------------------------------------------------------------ uploads
+"A PDF on its way in: PUT the bytes to request.url with its headers, then name the upload's id as a source of a combined submission."
+type Upload implements Node {
+  "upl_..."
+  id: ID!
+  "As announced; without .pdf, the title of its bookmark."
+  filename: String!
+  "application/pdf."
+  contentType: String!
+  "As announced: exactly so many bytes are taken."
+  byteSize: ByteSize!
+  "Hex SHA-256 of the bytes; declared by the caller, or worked out on arrival."
+  sha256: String
+  "Where the bytes go, for tokens that may write; null once they have arrived, and once it has expired."
+  request: SignedRequest @goField(forceResolver: true)
+  "When it was announced."
+  createdAt: DateTime!
+  "When the bytes arrived; null before."
+  receivedAt: DateTime
+  "When the bytes are deleted, used or not: a day after createdAt. Combined submissions that still wait to use them get a day more."
+  expiresAt: DateTime!
+}
+"A request that whoever has it may make."
+type SignedRequest {
+  "PUT."
+  method: String!
+  "Its address, signature included."
+  url: URL!
+  "To be sent along."
+  headers: [HttpHeader!]!
+  "From then on it is refused."
+  expiresAt: DateTime!
+}
+"One HTTP header."
+type HttpHeader {
+  "Its name."
+  name: String!
+  "Its value."
+  value: String!
 }
 
 # ------------------------------------------------------------------ templates
@@ -3871,6 +4401,85 @@ type SubmissionBatchEdge {
   node: SubmissionBatch!
 }
 
+# ------------------------------------------------------------------ combined submissions
+"Several PDFs merged, in order, into one."
+type CombinedSubmission implements Node & Document {
+  "com_..."
+  id: ID!
+  "PENDING until its last source is there and all are merged; then PROCESSED or FAILED."
+  state: DocumentState!
+  "True when neither the combined submission nor any of its actions will change any more by itself, expiry apart."
+  final: Boolean!
+  "Test documents carry a watermark, and integrations for live documents leave them alone."
+  test: Boolean!
+  "In the order of their pages. With a test token, those that it may see."
+  sources: [CombinedSource!]! @goField(forceResolver: true, batch: true)
+  "As it was sent; {} when nothing was."
+  metadata: JSON!
+  "Signed URL of Platen's own copy; null until processed and after expiry. Never the customer's bucket."
+  downloadUrl(
+    "Seconds for which the URL is good: 1 to 604800 (a week)."
+    expiresIn: Int! = 3600
+  ): URL @goField(forceResolver: true)
+  "The finished file; null until processed. It stays after expiry, the hash with it."
+  file: DocumentFile
+  "Why there is no file; null unless the state is FAILED. Its path names the source at fault, counted from 0."
+  failure: Failure
+  "One for each integration that applies and one for a presigned URL. Empty while PENDING; complete from the very moment at which the state changes. A document that failed has those of webhooks only."
+  actions(
+    "Only those of this type."
+    type: ActionType
+  ): [Action!]! @goField(forceResolver: true, batch: true)
+  "When it was accepted."
+  createdAt: DateTime!
+  "When Platen's own copy was stored: the time that path templates print."
+  processedAt: DateTime
+  "Milliseconds of work on it, without waiting for its sources or its turn; null while PENDING."
+  processingTimeMs: Int
+  "When Platen's own copy is deleted; null: never. What is still to be done or delivered then gets a day for it. Its sources have times of their own."
+  expiresAt: DateTime
+  "True once Platen's own copy is deleted. Copies in customers' buckets stay."
+  expired: Boolean!
+  "Grows with every change of the combined submission's own fields."
+  revision: Int!
+}
+"What a combined submission is merged from. A template's version is rendered with its sample data."
+union CombinedSource = Submission | CombinedSubmission | TemplateVersion | Upload | RemotePdf
+"A PDF that Platen fetches when it combines."
+type RemotePdf {
+  "Without its query, which may hold a signature."
+  url: URL!
+}
+"Chooses combined submissions; all that is given has to hold."
+input CombinedSubmissionFilter {
+  "In one of these states."
+  states: [DocumentState!]
+  "True: test documents only. False: live ones only."
+  test: Boolean
+  "Accepted in this range."
+  createdAt: DateTimeRange
+  "Top-level metadata keys equal to these values, e.g. {\"customer\": \"acme\"}."
+  metadata: JSON
+}
+"A page of combined submissions."
+type CombinedSubmissionConnection {
+  "The combined submissions with their cursors."
+  edges: [CombinedSubmissionEdge!]!
+  "The combined submissions alone."
+  nodes: [CombinedSubmission!]!
+  "Where the page stands."
+  pageInfo: PageInfo!
+  "How many there are in all, up to 10,000."
+  totalCount: Int! @goField(forceResolver: true)
+}
+"A combined submission in a list."
+type CombinedSubmissionEdge {
+  "Its position."
+  cursor: String!
+  "The combined submission."
+  node: CombinedSubmission!
+}
+
 # ------------------------------------------------------------------ actions
 "One thing done with one document once it is processed, e.g. the copy into one bucket; or with one published version of a template."
 type Action implements Node {
@@ -3920,7 +4529,7 @@ enum ActionState {
   FAILED
 }
 "What an action is done with."
-union ActionSubject = Submission | TemplateVersion
+union ActionSubject = Submission | CombinedSubmission | TemplateVersion
 "What an action achieved."
 union ActionResult = UploadReceipt | WebhookReceipt
 "What the bucket acknowledged."
@@ -3979,7 +4588,7 @@ input ActionFilter {
   states: [ActionState!]
   "Of this integration."
   integrationId: ID
-  "A submission or template version."
+  "A submission, combined submission or template version."
   subjectId: ID
   "Of the document; template versions are neither."
   test: Boolean
@@ -4261,6 +4870,24 @@ type Query {
     "Those before this cursor."
     before: String
   ): SubmissionBatchConnection! @auth
+  "One combined submission; null where there is none."
+  combinedSubmission(
+    "com_..."
+    id: ID!
+  ): CombinedSubmission @auth
+  "The account's combined submissions; with a test token, the test ones."
+  combinedSubmissions(
+    "How many, 1 to 100."
+    first: Int
+    "Those after this cursor."
+    after: String
+    "How many from the end, 1 to 100."
+    last: Int
+    "Those before this cursor."
+    before: String
+    "Which; absent: all."
+    filter: CombinedSubmissionFilter
+  ): CombinedSubmissionConnection! @auth
   "One action; null where there is none."
   action(
     "act_..."
@@ -4382,6 +5009,21 @@ type Mutation {
     "sub_..."
     id: ID!
   ): ExpireSubmissionPayload! @auth(scope: WRITE)
+  "Announces a PDF that is to be a source of combined submissions. Its bytes are then PUT to request.url."
+  createUpload(
+    "What is going to come."
+    input: CreateUploadInput!
+  ): CreateUploadPayload! @auth(scope: WRITE)
+  "Accepts PDFs to be merged into one, as soon as all of them are there. A source that fails or expires before ends it as FAILED."
+  createCombinedSubmission(
+    "What to merge."
+    input: CreateCombinedSubmissionInput!
+  ): CreateCombinedSubmissionPayload! @auth(scope: WRITE)
+  "Deletes our copy now. What is PENDING, the combined submission or its actions, ends as FAILED with the code EXPIRED. Its sources and copies in your buckets stay."
+  expireCombinedSubmission(
+    "com_..."
+    id: ID!
+  ): ExpireCombinedSubmissionPayload! @auth(scope: WRITE)
   "Copies documents into a bucket from now on."
   createAwsS3Integration(
     "The bucket and the keys to it."
@@ -4692,6 +5334,77 @@ type ExpireSubmissionPayload {
   "Why nothing was changed."
   userErrors: [UserError!]!
 }
+"A PDF that is going to come."
+input CreateUploadInput {
+  "Such as terms.pdf: at most 255 characters."
+  filename: String!
+  "Only PDFs can be combined."
+  contentType: String! = "application/pdf"
+  "Exactly: 1 to 134217728 (128 MiB)."
+  byteSize: ByteSize!
+  "Hex SHA-256 of the bytes: others are refused. Absent: any are taken."
+  sha256: String
+}
+"The outcome of createUpload."
+type CreateUploadPayload {
+  "The upload, with the request that brings its bytes."
+  upload: Upload
+  "Why nothing was made."
+  userErrors: [UserError!]!
+}
+"One source of a combined submission. Exactly one field, also when it comes through variables."
+input CombinedSourceInput @oneOf {
+  "A PDF without a password; a PENDING one is waited for."
+  submissionId: ID
+  "Without a password; a PENDING one is waited for."
+  combinedSubmissionId: ID
+  "A published version, rendered with its sample data for this place. Its Liquid sees the combined submission's metadata: a cover sheet, terms."
+  template: TemplateRefInput
+  "Whose bytes have arrived."
+  uploadId: ID
+  "http or https, at most 8 KiB: a PDF that is fetched when the others are there, within a minute and of at most 128 MiB."
+  url: URL
+}
+"A version of a template."
+input TemplateRefInput {
+  "tpl_..."
+  id: ID!
+  "Absent: the latest."
+  version: Int
+}
+"What to merge."
+input CreateCombinedSubmissionInput {
+  "In the order of their pages: 1 to 1,000, which have 256 MiB together at most. The same one may come twice."
+  sources: [CombinedSourceInput!]!
+  "Any JSON object: echoed back, and usable in path templates and filters. At most 64 KiB and 256 names."
+  metadata: JSON
+  "Absent: true when the token's environment is TEST or a source is a test document. False with such a source is INVALID."
+  test: Boolean
+  "Seconds, from now, until our copy is deleted: 1 to 315360000. Absent or null: kept."
+  expiresIn: Int
+  "Opens the PDF; at most 127 bytes, and never stored in clear."
+  password: String
+  "PUT the file to this address once it is processed."
+  presignedUpload: PresignedUploadInput
+  "Wait up to so many seconds (60 at most) for the document, not its uploads, before answering; it goes on after that."
+  wait: Int
+  "Repeating a call with the same key within 24 h returns the first result. All fields but wait must be the same. At most 255 characters."
+  idempotencyKey: String
+}
+"The outcome of createCombinedSubmission."
+type CreateCombinedSubmissionPayload {
+  "The combined submission: PENDING, unless it was waited for."
+  combinedSubmission: CombinedSubmission
+  "Why nothing was made."
+  userErrors: [UserError!]!
+}
+"The outcome of expireCombinedSubmission."
+type ExpireCombinedSubmissionPayload {
+  "The expired combined submission."
+  combinedSubmission: CombinedSubmission
+  "Why nothing was changed."
+  userErrors: [UserError!]!
+}
 "A content to look at."
 input PreviewTemplateInput {
   "The template whose id and name the Liquid sees; absent: those of a submission of HTML."
@@ -4916,6 +5629,11 @@ type Subscription {
     "sub_..."
     id: ID!
   ): SubmissionEvent! @auth
+  "As submissionUpdated."
+  combinedSubmissionUpdated(
+    "com_..."
+    id: ID!
+  ): CombinedSubmissionEvent! @auth
   "Counts may skip steps, their end never; completes once nothing is PENDING."
   submissionBatchUpdated(
     "bat_..."
@@ -4944,6 +5662,17 @@ type SubmissionEvent {
   at: DateTime!
   "The submission, with its actions, as it was then."
   submission: Submission!
+}
+"A combined submission at one moment."
+type CombinedSubmissionEvent {
+  "Position in the account's history."
+  cursor: String!
+  "SNAPSHOT or CHANGED."
+  kind: EventKind!
+  "When it was read, or when it changed."
+  at: DateTime!
+  "The combined submission, with its actions, as it was then."
+  combinedSubmission: CombinedSubmission!
 }
 "A batch at one moment."
 type SubmissionBatchEvent {
@@ -5161,6 +5890,82 @@ func childFields_AwsS3Integration(ctx context.Context, ec *executionContext, fie
 	return nil, fmt.Errorf("no field named %q was found under type AwsS3Integration", field.Name)
 }
 
+func childFields_CombinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return fieldContext_CombinedSubmission_id(ctx, ec, field)
+	case "state":
+		return fieldContext_CombinedSubmission_state(ctx, ec, field)
+	case "final":
+		return fieldContext_CombinedSubmission_final(ctx, ec, field)
+	case "test":
+		return fieldContext_CombinedSubmission_test(ctx, ec, field)
+	case "sources":
+		return fieldContext_CombinedSubmission_sources(ctx, ec, field)
+	case "metadata":
+		return fieldContext_CombinedSubmission_metadata(ctx, ec, field)
+	case "downloadUrl":
+		return fieldContext_CombinedSubmission_downloadUrl(ctx, ec, field)
+	case "file":
+		return fieldContext_CombinedSubmission_file(ctx, ec, field)
+	case "failure":
+		return fieldContext_CombinedSubmission_failure(ctx, ec, field)
+	case "actions":
+		return fieldContext_CombinedSubmission_actions(ctx, ec, field)
+	case "createdAt":
+		return fieldContext_CombinedSubmission_createdAt(ctx, ec, field)
+	case "processedAt":
+		return fieldContext_CombinedSubmission_processedAt(ctx, ec, field)
+	case "processingTimeMs":
+		return fieldContext_CombinedSubmission_processingTimeMs(ctx, ec, field)
+	case "expiresAt":
+		return fieldContext_CombinedSubmission_expiresAt(ctx, ec, field)
+	case "expired":
+		return fieldContext_CombinedSubmission_expired(ctx, ec, field)
+	case "revision":
+		return fieldContext_CombinedSubmission_revision(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CombinedSubmission", field.Name)
+}
+
+func childFields_CombinedSubmissionConnection(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return fieldContext_CombinedSubmissionConnection_edges(ctx, ec, field)
+	case "nodes":
+		return fieldContext_CombinedSubmissionConnection_nodes(ctx, ec, field)
+	case "pageInfo":
+		return fieldContext_CombinedSubmissionConnection_pageInfo(ctx, ec, field)
+	case "totalCount":
+		return fieldContext_CombinedSubmissionConnection_totalCount(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CombinedSubmissionConnection", field.Name)
+}
+
+func childFields_CombinedSubmissionEdge(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return fieldContext_CombinedSubmissionEdge_cursor(ctx, ec, field)
+	case "node":
+		return fieldContext_CombinedSubmissionEdge_node(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CombinedSubmissionEdge", field.Name)
+}
+
+func childFields_CombinedSubmissionEvent(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return fieldContext_CombinedSubmissionEvent_cursor(ctx, ec, field)
+	case "kind":
+		return fieldContext_CombinedSubmissionEvent_kind(ctx, ec, field)
+	case "at":
+		return fieldContext_CombinedSubmissionEvent_at(ctx, ec, field)
+	case "combinedSubmission":
+		return fieldContext_CombinedSubmissionEvent_combinedSubmission(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CombinedSubmissionEvent", field.Name)
+}
+
 func childFields_CreateApiTokenPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "apiToken":
@@ -5181,6 +5986,16 @@ func childFields_CreateAwsS3IntegrationPayload(ctx context.Context, ec *executio
 		return fieldContext_CreateAwsS3IntegrationPayload_userErrors(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CreateAwsS3IntegrationPayload", field.Name)
+}
+
+func childFields_CreateCombinedSubmissionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "combinedSubmission":
+		return fieldContext_CreateCombinedSubmissionPayload_combinedSubmission(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_CreateCombinedSubmissionPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CreateCombinedSubmissionPayload", field.Name)
 }
 
 func childFields_CreateSubmissionBatchPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5213,6 +6028,16 @@ func childFields_CreateTemplatePayload(ctx context.Context, ec *executionContext
 		return fieldContext_CreateTemplatePayload_userErrors(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CreateTemplatePayload", field.Name)
+}
+
+func childFields_CreateUploadPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "upload":
+		return fieldContext_CreateUploadPayload_upload(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_CreateUploadPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CreateUploadPayload", field.Name)
 }
 
 func childFields_CreateWebhookIntegrationPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5265,6 +6090,16 @@ func childFields_DocumentFile(ctx context.Context, ec *executionContext, field g
 	return nil, fmt.Errorf("no field named %q was found under type DocumentFile", field.Name)
 }
 
+func childFields_ExpireCombinedSubmissionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "combinedSubmission":
+		return fieldContext_ExpireCombinedSubmissionPayload_combinedSubmission(ctx, ec, field)
+	case "userErrors":
+		return fieldContext_ExpireCombinedSubmissionPayload_userErrors(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ExpireCombinedSubmissionPayload", field.Name)
+}
+
 func childFields_ExpireSubmissionPayload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "submission":
@@ -5301,6 +6136,16 @@ func childFields_Failure(ctx context.Context, ec *executionContext, field graphq
 		return fieldContext_Failure_details(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Failure", field.Name)
+}
+
+func childFields_HttpHeader(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return fieldContext_HttpHeader_name(ctx, ec, field)
+	case "value":
+		return fieldContext_HttpHeader_value(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type HttpHeader", field.Name)
 }
 
 func childFields_IntegrationConnection(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5499,6 +6344,20 @@ func childFields_S3PathTemplates(ctx context.Context, ec *executionContext, fiel
 		return fieldContext_S3PathTemplates_templateVersion(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type S3PathTemplates", field.Name)
+}
+
+func childFields_SignedRequest(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "method":
+		return fieldContext_SignedRequest_method(ctx, ec, field)
+	case "url":
+		return fieldContext_SignedRequest_url(ctx, ec, field)
+	case "headers":
+		return fieldContext_SignedRequest_headers(ctx, ec, field)
+	case "expiresAt":
+		return fieldContext_SignedRequest_expiresAt(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SignedRequest", field.Name)
 }
 
 func childFields_Submission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5817,6 +6676,30 @@ func childFields_UpdateWebhookIntegrationPayload(ctx context.Context, ec *execut
 	return nil, fmt.Errorf("no field named %q was found under type UpdateWebhookIntegrationPayload", field.Name)
 }
 
+func childFields_Upload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return fieldContext_Upload_id(ctx, ec, field)
+	case "filename":
+		return fieldContext_Upload_filename(ctx, ec, field)
+	case "contentType":
+		return fieldContext_Upload_contentType(ctx, ec, field)
+	case "byteSize":
+		return fieldContext_Upload_byteSize(ctx, ec, field)
+	case "sha256":
+		return fieldContext_Upload_sha256(ctx, ec, field)
+	case "request":
+		return fieldContext_Upload_request(ctx, ec, field)
+	case "createdAt":
+		return fieldContext_Upload_createdAt(ctx, ec, field)
+	case "receivedAt":
+		return fieldContext_Upload_receivedAt(ctx, ec, field)
+	case "expiresAt":
+		return fieldContext_Upload_expiresAt(ctx, ec, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Upload", field.Name)
+}
+
 func childFields_WaitFor(ctx context.Context, ec *executionContext, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "networkIdle":
@@ -6017,6 +6900,34 @@ func field_AwsS3Integration_actions_args(ctx context.Context, ec *executionConte
 	return args, nil
 }
 
+func field_CombinedSubmission_actions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "type",
+		func(ctx context.Context, v any) (*platen.ActionType, error) {
+			return unmarshalOActionType2ᚖplatenᚐActionType(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["type"] = arg0
+	return args, nil
+}
+
+func field_CombinedSubmission_downloadUrl_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "expiresIn",
+		func(ctx context.Context, v any) (int, error) {
+			return unmarshalNInt2int(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["expiresIn"] = arg0
+	return args, nil
+}
+
 func field_Mutation_createApiToken_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6037,6 +6948,20 @@ func field_Mutation_createAwsS3Integration_args(ctx context.Context, ec *executi
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (CreateAWSS3IntegrationInput, error) {
 			return unmarshalNCreateAwsS3IntegrationInput2platenᚋgraphᚐCreateAWSS3IntegrationInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func field_Mutation_createCombinedSubmission_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (CreateCombinedSubmissionInput, error) {
+			return unmarshalNCreateCombinedSubmissionInput2platenᚋgraphᚐCreateCombinedSubmissionInput(ctx, ec, v)
 		})
 	if err != nil {
 		return nil, err
@@ -6087,6 +7012,20 @@ func field_Mutation_createTemplate_args(ctx context.Context, ec *executionContex
 	return args, nil
 }
 
+func field_Mutation_createUpload_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (CreateUploadInput, error) {
+			return unmarshalNCreateUploadInput2platenᚋgraphᚐCreateUploadInput(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func field_Mutation_createWebhookIntegration_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6102,6 +7041,20 @@ func field_Mutation_createWebhookIntegration_args(ctx context.Context, ec *execu
 }
 
 func field_Mutation_deleteIntegration_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Mutation_expireCombinedSubmission_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
@@ -6402,6 +7355,66 @@ func field_Query_apiTokens_args(ctx context.Context, ec *executionContext, rawAr
 		return nil, err
 	}
 	args["after"] = arg1
+	return args, nil
+}
+
+func field_Query_combinedSubmission_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Query_combinedSubmissions_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "last",
+		func(ctx context.Context, v any) (*int, error) {
+			return unmarshalOInt2ᚖint(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["last"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*CombinedSubmissionFilter, error) {
+			return unmarshalOCombinedSubmissionFilter2ᚖplatenᚋgraphᚐCombinedSubmissionFilter(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg4
 	return args, nil
 }
 
@@ -6714,6 +7727,20 @@ func field_Submission_downloadUrl_args(ctx context.Context, ec *executionContext
 }
 
 func field_Subscription_actionUpdated_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return unmarshalNID2string(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func field_Subscription_combinedSubmissionUpdated_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
@@ -8551,6 +9578,755 @@ func fieldContext_AwsS3Integration_updatedAt(_ context.Context, ec *executionCon
 	return graphql.NewScalarFieldContext("AwsS3Integration", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
+func _CombinedSubmission_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_id(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNID2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_id(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type ID does not have child fields"))
+}
+
+func _CombinedSubmission_state(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_state(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.State, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.DocumentState) graphql.Marshaler {
+			return marshalNDocumentState2platenᚐDocumentState(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_state(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type DocumentState does not have child fields"))
+}
+
+func _CombinedSubmission_final(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_final(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Final, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_final(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _CombinedSubmission_test(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_test(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Test, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_test(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _CombinedSubmission_sources(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_sources(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_CombinedSubmission_sources(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []CombinedSource) graphql.Marshaler {
+			return marshalNCombinedSource2ᚕplatenᚋgraphᚐCombinedSourceᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_sources(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, true, true, errors.New("field of type CombinedSource does not have child fields"))
+}
+func (ec *executionContext) resolveBatch_CombinedSubmission_sources(ctx context.Context, field graphql.CollectedField, obj *CombinedSubmission) (any, error) {
+	resolver := ec.Resolvers.CombinedSubmission()
+	if batch, ok := graphql.BatchParentsFor[*CombinedSubmission](ctx, "CombinedSubmission"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Sources(ctx, batch.Parents)
+		})
+		return graphql.ResolveBatchGroupResult[[]CombinedSource](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"CombinedSubmission.sources",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Sources(ctx, []*CombinedSubmission{obj})
+	return graphql.ResolveBatchSingleResult[[]CombinedSource](
+		ctx,
+		results,
+		err,
+		"CombinedSubmission.sources",
+	)
+}
+
+func _CombinedSubmission_metadata(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_metadata(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Metadata, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return marshalNJSON2encodingᚋjsonᚐRawMessage(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_metadata(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type JSON does not have child fields"))
+}
+
+func _CombinedSubmission_downloadUrl(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_downloadUrl(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.CombinedSubmission().DownloadURL(ctx, obj, fc.Args["expiresIn"].(int))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOURL2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CombinedSubmission_downloadUrl(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmission",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("field of type URL does not have child fields")
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_CombinedSubmission_downloadUrl_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _CombinedSubmission_file(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_file(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.File, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *DocumentFile) graphql.Marshaler {
+			return marshalODocumentFile2ᚖplatenᚋgraphᚐDocumentFile(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CombinedSubmission_file(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmission",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_DocumentFile(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CombinedSubmission_failure(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_failure(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Failure, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Failure) graphql.Marshaler {
+			return marshalOFailure2ᚖplatenᚋgraphᚐFailure(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CombinedSubmission_failure(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmission",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Failure(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CombinedSubmission_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_actions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.resolveBatch_CombinedSubmission_actions(ctx, field, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*Action) graphql.Marshaler {
+			return marshalNAction2ᚕᚖplatenᚋgraphᚐActionᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmission",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Action(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_CombinedSubmission_actions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+func (ec *executionContext) resolveBatch_CombinedSubmission_actions(ctx context.Context, field graphql.CollectedField, obj *CombinedSubmission) (any, error) {
+	resolver := ec.Resolvers.CombinedSubmission()
+	fc := graphql.GetFieldContext(ctx)
+	if batch, ok := graphql.BatchParentsFor[*CombinedSubmission](ctx, "CombinedSubmission"); ok {
+		result := batch.FieldResult(field, func() (any, error) {
+			return resolver.Actions(ctx, batch.Parents, fc.Args["type"].(*platen.ActionType))
+		})
+		return graphql.ResolveBatchGroupResult[[]*Action](
+			ctx,
+			batch.Index,
+			len(batch.Parents),
+			result,
+			"CombinedSubmission.actions",
+			batch.IndexMap,
+		)
+	}
+	results, err := resolver.Actions(ctx, []*CombinedSubmission{obj}, fc.Args["type"].(*platen.ActionType))
+	return graphql.ResolveBatchSingleResult[[]*Action](
+		ctx,
+		results,
+		err,
+		"CombinedSubmission.actions",
+	)
+}
+
+func _CombinedSubmission_createdAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_createdAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CreatedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_createdAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _CombinedSubmission_processedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_processedAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ProcessedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return marshalODateTime2ᚖtimeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CombinedSubmission_processedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _CombinedSubmission_processingTimeMs(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_processingTimeMs(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ProcessingTimeMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return marshalOInt2ᚖint(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CombinedSubmission_processingTimeMs(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _CombinedSubmission_expiresAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_expiresAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpiresAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return marshalODateTime2ᚖtimeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CombinedSubmission_expiresAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _CombinedSubmission_expired(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_expired(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Expired, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_expired(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
+func _CombinedSubmission_revision(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmission_revision(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Revision, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmission_revision(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmission", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _CombinedSubmissionConnection_edges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionConnection_edges(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*CombinedSubmissionEdge) graphql.Marshaler {
+			return marshalNCombinedSubmissionEdge2ᚕᚖplatenᚋgraphᚐCombinedSubmissionEdgeᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionConnection_edges(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmissionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmissionEdge(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CombinedSubmissionConnection_nodes(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionConnection_nodes(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*CombinedSubmission) graphql.Marshaler {
+			return marshalNCombinedSubmission2ᚕᚖplatenᚋgraphᚐCombinedSubmissionᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionConnection_nodes(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmissionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmission(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CombinedSubmissionConnection_pageInfo(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionConnection_pageInfo(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *PageInfo) graphql.Marshaler {
+			return marshalNPageInfo2ᚖplatenᚋgraphᚐPageInfo(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionConnection_pageInfo(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmissionConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_PageInfo(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CombinedSubmissionConnection_totalCount(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionConnection_totalCount(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.CombinedSubmissionConnection().TotalCount(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionConnection_totalCount(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmissionConnection", field, true, true, errors.New("field of type Int does not have child fields"))
+}
+
+func _CombinedSubmissionEdge_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionEdge_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionEdge_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmissionEdge", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _CombinedSubmissionEdge_node(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionEdge_node(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *CombinedSubmission) graphql.Marshaler {
+			return marshalNCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionEdge_node(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmissionEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmission(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CombinedSubmissionEvent_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionEvent_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionEvent_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmissionEvent", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _CombinedSubmissionEvent_kind(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionEvent_kind(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v EventKind) graphql.Marshaler {
+			return marshalNEventKind2platenᚋgraphᚐEventKind(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionEvent_kind(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmissionEvent", field, false, false, errors.New("field of type EventKind does not have child fields"))
+}
+
+func _CombinedSubmissionEvent_at(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionEvent_at(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionEvent_at(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CombinedSubmissionEvent", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _CombinedSubmissionEvent_combinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmissionEvent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CombinedSubmissionEvent_combinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CombinedSubmission, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *CombinedSubmission) graphql.Marshaler {
+			return marshalNCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CombinedSubmissionEvent_combinedSubmission(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CombinedSubmissionEvent",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmission(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
 func _CreateApiTokenPayload_apiToken(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateAPITokenPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -8692,6 +10468,70 @@ func _CreateAwsS3IntegrationPayload_userErrors(ctx context.Context, ec *executio
 func fieldContext_CreateAwsS3IntegrationPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "CreateAwsS3IntegrationPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _CreateCombinedSubmissionPayload_combinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateCombinedSubmissionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateCombinedSubmissionPayload_combinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CombinedSubmission, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *CombinedSubmission) graphql.Marshaler {
+			return marshalOCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CreateCombinedSubmissionPayload_combinedSubmission(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateCombinedSubmissionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmission(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CreateCombinedSubmissionPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateCombinedSubmissionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateCombinedSubmissionPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CreateCombinedSubmissionPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateCombinedSubmissionPayload",
 		Field:      field,
 		IsMethod:   false,
 		IsResolver: false,
@@ -8907,6 +10747,70 @@ func _CreateTemplatePayload_userErrors(ctx context.Context, ec *executionContext
 func fieldContext_CreateTemplatePayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "CreateTemplatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
+func _CreateUploadPayload_upload(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateUploadPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateUploadPayload_upload(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Upload, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Upload) graphql.Marshaler {
+			return marshalOUpload2ᚖplatenᚋgraphᚐUpload(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_CreateUploadPayload_upload(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateUploadPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Upload(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _CreateUploadPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CreateUploadPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_CreateUploadPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_CreateUploadPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CreateUploadPayload",
 		Field:      field,
 		IsMethod:   false,
 		IsResolver: false,
@@ -9243,6 +11147,70 @@ func fieldContext_DocumentFile_passwordProtected(_ context.Context, ec *executio
 	return graphql.NewScalarFieldContext("DocumentFile", field, false, false, errors.New("field of type Boolean does not have child fields"))
 }
 
+func _ExpireCombinedSubmissionPayload_combinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ExpireCombinedSubmissionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ExpireCombinedSubmissionPayload_combinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CombinedSubmission, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *CombinedSubmission) graphql.Marshaler {
+			return marshalOCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_ExpireCombinedSubmissionPayload_combinedSubmission(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ExpireCombinedSubmissionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmission(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _ExpireCombinedSubmissionPayload_userErrors(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ExpireCombinedSubmissionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ExpireCombinedSubmissionPayload_userErrors(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []UserError) graphql.Marshaler {
+			return marshalNUserError2ᚕplatenᚋgraphᚐUserErrorᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ExpireCombinedSubmissionPayload_userErrors(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ExpireCombinedSubmissionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
 func _ExpireSubmissionPayload_submission(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ExpireSubmissionPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9567,6 +11535,52 @@ func _Failure_details(ctx context.Context, ec *executionContext, field graphql.C
 }
 func fieldContext_Failure_details(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Failure", field, false, false, errors.New("field of type JSON does not have child fields"))
+}
+
+func _HttpHeader_name(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *HTTPHeader) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_HttpHeader_name(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_HttpHeader_name(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("HttpHeader", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _HttpHeader_value(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *HTTPHeader) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_HttpHeader_value(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_HttpHeader_value(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("HttpHeader", field, false, false, errors.New("field of type String does not have child fields"))
 }
 
 func _IntegrationConnection_edges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *IntegrationConnection) (ret graphql.Marshaler) {
@@ -10504,6 +12518,192 @@ func fieldContext_Mutation_expireSubmission(ctx context.Context, ec *executionCo
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = field_Mutation_expireSubmission_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_createUpload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_createUpload(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().CreateUpload(ctx, fc.Args["input"].(CreateUploadInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *CreateUploadPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *CreateUploadPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *CreateUploadPayload) graphql.Marshaler {
+			return marshalNCreateUploadPayload2ᚖplatenᚋgraphᚐCreateUploadPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_createUpload(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CreateUploadPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_createUpload_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_createCombinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_createCombinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().CreateCombinedSubmission(ctx, fc.Args["input"].(CreateCombinedSubmissionInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *CreateCombinedSubmissionPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *CreateCombinedSubmissionPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *CreateCombinedSubmissionPayload) graphql.Marshaler {
+			return marshalNCreateCombinedSubmissionPayload2ᚖplatenᚋgraphᚐCreateCombinedSubmissionPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_createCombinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CreateCombinedSubmissionPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_createCombinedSubmission_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Mutation_expireCombinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Mutation_expireCombinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ExpireCombinedSubmission(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "WRITE")
+				if err != nil {
+					var zeroVal *ExpireCombinedSubmissionPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *ExpireCombinedSubmissionPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *ExpireCombinedSubmissionPayload) graphql.Marshaler {
+			return marshalNExpireCombinedSubmissionPayload2ᚖplatenᚋgraphᚐExpireCombinedSubmissionPayload(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Mutation_expireCombinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_ExpireCombinedSubmissionPayload(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Mutation_expireCombinedSubmission_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -12748,6 +14948,130 @@ func fieldContext_Query_submissionBatches(ctx context.Context, ec *executionCont
 	return fc, nil
 }
 
+func _Query_combinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Query_combinedSubmission(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().CombinedSubmission(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *CombinedSubmission
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *CombinedSubmission
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *CombinedSubmission) graphql.Marshaler {
+			return marshalOCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Query_combinedSubmission(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmission(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Query_combinedSubmission_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Query_combinedSubmissions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Query_combinedSubmissions(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().CombinedSubmissions(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["last"].(*int), fc.Args["before"].(*string), fc.Args["filter"].(*CombinedSubmissionFilter))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *CombinedSubmissionConnection
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *CombinedSubmissionConnection
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *CombinedSubmissionConnection) graphql.Marshaler {
+			return marshalNCombinedSubmissionConnection2ᚖplatenᚋgraphᚐCombinedSubmissionConnection(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Query_combinedSubmissions(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmissionConnection(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Query_combinedSubmissions_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func _Query_action(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13184,6 +15508,29 @@ func fieldContext_Query___schema(_ context.Context, ec *executionContext, field 
 	return fc, nil
 }
 
+func _RemotePdf_url(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RemotePDF) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_RemotePdf_url(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.URL, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNURL2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_RemotePdf_url(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RemotePdf", field, false, false, errors.New("field of type URL does not have child fields"))
+}
+
 func _RestoreTemplateVersionPayload_template(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RestoreTemplateVersionPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13544,6 +15891,107 @@ func _S3PathTemplates_templateVersion(ctx context.Context, ec *executionContext,
 }
 func fieldContext_S3PathTemplates_templateVersion(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("S3PathTemplates", field, false, false, errors.New("field of type PathTemplate does not have child fields"))
+}
+
+func _SignedRequest_method(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SignedRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SignedRequest_method(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Method, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SignedRequest_method(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SignedRequest", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _SignedRequest_url(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SignedRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SignedRequest_url(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.URL, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNURL2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SignedRequest_url(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SignedRequest", field, false, false, errors.New("field of type URL does not have child fields"))
+}
+
+func _SignedRequest_headers(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SignedRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SignedRequest_headers(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Headers, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*HTTPHeader) graphql.Marshaler {
+			return marshalNHttpHeader2ᚕᚖplatenᚋgraphᚐHTTPHeaderᚄ(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SignedRequest_headers(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SignedRequest",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_HttpHeader(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _SignedRequest_expiresAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *SignedRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_SignedRequest_expiresAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpiresAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_SignedRequest_expiresAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SignedRequest", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
 func _Submission_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
@@ -15157,6 +17605,68 @@ func fieldContext_Subscription_submissionUpdated(ctx context.Context, ec *execut
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = field_Subscription_submissionUpdated_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Subscription_combinedSubmissionUpdated(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Subscription_combinedSubmissionUpdated(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().CombinedSubmissionUpdated(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal *CombinedSubmissionEvent
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *CombinedSubmissionEvent
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *CombinedSubmissionEvent) graphql.Marshaler {
+			return marshalNCombinedSubmissionEvent2ᚖplatenᚋgraphᚐCombinedSubmissionEvent(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Subscription_combinedSubmissionUpdated(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_CombinedSubmissionEvent(ctx, ec, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Subscription_combinedSubmissionUpdated_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -16871,6 +19381,222 @@ func fieldContext_UpdateWebhookIntegrationPayload_userErrors(_ context.Context, 
 		},
 	}
 	return fc, nil
+}
+
+func _Upload_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_id(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNID2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Upload_id(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type ID does not have child fields"))
+}
+
+func _Upload_filename(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_filename(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Filename, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Upload_filename(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _Upload_contentType(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_contentType(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ContentType, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Upload_contentType(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _Upload_byteSize(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_byteSize(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ByteSize, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return marshalNByteSize2int64(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Upload_byteSize(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type ByteSize does not have child fields"))
+}
+
+func _Upload_sha256(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_sha256(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Sha256, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return marshalOString2ᚖstring(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Upload_sha256(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _Upload_request(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_request(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Upload().Request(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *SignedRequest) graphql.Marshaler {
+			return marshalOSignedRequest2ᚖplatenᚋgraphᚐSignedRequest(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Upload_request(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Upload",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_SignedRequest(ctx, ec, field)
+		},
+	}
+	return fc, nil
+}
+
+func _Upload_createdAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_createdAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CreatedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Upload_createdAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _Upload_receivedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_receivedAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ReceivedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return marshalODateTime2ᚖtimeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_Upload_receivedAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _Upload_expiresAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Upload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Upload_expiresAt(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpiresAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Upload_expiresAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Upload", field, false, false, errors.New("field of type DateTime does not have child fields"))
 }
 
 func _UploadReceipt_bucket(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *UploadReceipt) (ret graphql.Marshaler) {
@@ -18673,6 +21399,115 @@ func unmarshalInputActionFilter(ctx context.Context, ec *executionContext, obj a
 	return it, nil
 }
 
+func unmarshalInputCombinedSourceInput(ctx context.Context, ec *executionContext, obj any) (CombinedSourceInput, error) {
+	var it CombinedSourceInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"submissionId", "combinedSubmissionId", "template", "uploadId", "url"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "submissionId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("submissionId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.SubmissionID = graphql.OmittableOf(data)
+		case "combinedSubmissionId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("combinedSubmissionId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.CombinedSubmissionID = graphql.OmittableOf(data)
+		case "template":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("template"))
+			data, err := unmarshalOTemplateRefInput2ᚖplatenᚋgraphᚐTemplateRefInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Template = graphql.OmittableOf(data)
+		case "uploadId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("uploadId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.UploadID = graphql.OmittableOf(data)
+		case "url":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("url"))
+			data, err := unmarshalOURL2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.URL = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputCombinedSubmissionFilter(ctx context.Context, ec *executionContext, obj any) (CombinedSubmissionFilter, error) {
+	var it CombinedSubmissionFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"states", "test", "createdAt", "metadata"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "states":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("states"))
+			data, err := unmarshalODocumentState2ᚕplatenᚐDocumentStateᚄ(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.States = graphql.OmittableOf(data)
+		case "test":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("test"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Test = graphql.OmittableOf(data)
+		case "createdAt":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("createdAt"))
+			data, err := unmarshalODateTimeRange2ᚖplatenᚋgraphᚐDateTimeRange(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.CreatedAt = graphql.OmittableOf(data)
+		case "metadata":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("metadata"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Metadata = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
 func unmarshalInputCreateApiTokenInput(ctx context.Context, ec *executionContext, obj any) (CreateAPITokenInput, error) {
 	var it CreateAPITokenInput
 	if obj == nil {
@@ -18857,6 +21692,85 @@ func unmarshalInputCreateAwsS3IntegrationInput(ctx context.Context, ec *executio
 				return it, err
 			}
 			it.PathTemplates = graphql.OmittableOf(data)
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputCreateCombinedSubmissionInput(ctx context.Context, ec *executionContext, obj any) (CreateCombinedSubmissionInput, error) {
+	var it CreateCombinedSubmissionInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"sources", "metadata", "test", "expiresIn", "password", "presignedUpload", "wait", "idempotencyKey"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "sources":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sources"))
+			data, err := unmarshalNCombinedSourceInput2ᚕᚖplatenᚋgraphᚐCombinedSourceInputᚄ(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Sources = data
+		case "metadata":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("metadata"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Metadata = graphql.OmittableOf(data)
+		case "test":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("test"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Test = graphql.OmittableOf(data)
+		case "expiresIn":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expiresIn"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpiresIn = graphql.OmittableOf(data)
+		case "password":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("password"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Password = graphql.OmittableOf(data)
+		case "presignedUpload":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("presignedUpload"))
+			data, err := unmarshalOPresignedUploadInput2ᚖplatenᚋgraphᚐPresignedUploadInput(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.PresignedUpload = graphql.OmittableOf(data)
+		case "wait":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("wait"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Wait = graphql.OmittableOf(data)
 		case "idempotencyKey":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
 			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
@@ -19161,6 +22075,61 @@ func unmarshalInputCreateTemplateInput(ctx context.Context, ec *executionContext
 				return it, err
 			}
 			it.IdempotencyKey = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
+func unmarshalInputCreateUploadInput(ctx context.Context, ec *executionContext, obj any) (CreateUploadInput, error) {
+	var it CreateUploadInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["contentType"]; !present {
+		asMap["contentType"] = "application/pdf"
+	}
+
+	fieldsInOrder := [...]string{"filename", "contentType", "byteSize", "sha256"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "filename":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("filename"))
+			data, err := unmarshalNString2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Filename = data
+		case "contentType":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("contentType"))
+			data, err := unmarshalNString2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ContentType = data
+		case "byteSize":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("byteSize"))
+			data, err := unmarshalNByteSize2int64(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ByteSize = data
+		case "sha256":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sha256"))
+			data, err := unmarshalOString2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Sha256 = graphql.OmittableOf(data)
 		}
 	}
 	return it, nil
@@ -19927,6 +22896,43 @@ func unmarshalInputTemplateFilter(ctx context.Context, ec *executionContext, obj
 	return it, nil
 }
 
+func unmarshalInputTemplateRefInput(ctx context.Context, ec *executionContext, obj any) (TemplateRefInput, error) {
+	var it TemplateRefInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "version"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := unmarshalNID2string(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "version":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("version"))
+			data, err := unmarshalOInt2ᚖint(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Version = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
 func unmarshalInputUpdateAwsS3IntegrationInput(ctx context.Context, ec *executionContext, obj any) (UpdateAWSS3IntegrationInput, error) {
 	var it UpdateAWSS3IntegrationInput
 	if obj == nil {
@@ -20333,6 +23339,13 @@ func _ActionSubject(ctx context.Context, ec *executionContext, sel ast.Selection
 			return graphql.Null
 		}
 		return _Submission(ctx, ec, sel, obj)
+	case CombinedSubmission:
+		return _CombinedSubmission(ctx, ec, sel, &obj)
+	case *CombinedSubmission:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _CombinedSubmission(ctx, ec, sel, obj)
 	case TemplateVersion:
 		return _TemplateVersion(ctx, ec, sel, &obj)
 	case *TemplateVersion:
@@ -20349,6 +23362,54 @@ func _ActionSubject(ctx context.Context, ec *executionContext, sel ast.Selection
 	}
 }
 
+func _CombinedSource(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj CombinedSource) graphql.Marshaler {
+	switch obj := (obj).(type) {
+	case nil:
+		return graphql.Null
+	case Submission:
+		return _Submission(ctx, ec, sel, &obj)
+	case *Submission:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _Submission(ctx, ec, sel, obj)
+	case CombinedSubmission:
+		return _CombinedSubmission(ctx, ec, sel, &obj)
+	case *CombinedSubmission:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _CombinedSubmission(ctx, ec, sel, obj)
+	case Upload:
+		return _Upload(ctx, ec, sel, &obj)
+	case *Upload:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _Upload(ctx, ec, sel, obj)
+	case TemplateVersion:
+		return _TemplateVersion(ctx, ec, sel, &obj)
+	case *TemplateVersion:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _TemplateVersion(ctx, ec, sel, obj)
+	case RemotePDF:
+		return _RemotePdf(ctx, ec, sel, &obj)
+	case *RemotePDF:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _RemotePdf(ctx, ec, sel, obj)
+	default:
+		if typedObj, ok := obj.(graphql.Marshaler); ok {
+			return typedObj
+		} else {
+			panic(fmt.Errorf("unexpected type %T; non-generated variants of CombinedSource must implement graphql.Marshaler", obj))
+		}
+	}
+}
+
 func _Document(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj Document) graphql.Marshaler {
 	switch obj := (obj).(type) {
 	case nil:
@@ -20360,6 +23421,13 @@ func _Document(ctx context.Context, ec *executionContext, sel ast.SelectionSet, 
 			return graphql.Null
 		}
 		return _Submission(ctx, ec, sel, obj)
+	case CombinedSubmission:
+		return _CombinedSubmission(ctx, ec, sel, &obj)
+	case *CombinedSubmission:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _CombinedSubmission(ctx, ec, sel, obj)
 	default:
 		if typedObj, ok := obj.(graphql.Marshaler); ok {
 			return typedObj
@@ -20414,6 +23482,13 @@ func _Node(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj 
 			return graphql.Null
 		}
 		return _Submission(ctx, ec, sel, obj)
+	case CombinedSubmission:
+		return _CombinedSubmission(ctx, ec, sel, &obj)
+	case *CombinedSubmission:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _CombinedSubmission(ctx, ec, sel, obj)
 	case AWSS3Integration:
 		return _AwsS3Integration(ctx, ec, sel, &obj)
 	case *AWSS3Integration:
@@ -20421,6 +23496,13 @@ func _Node(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj 
 			return graphql.Null
 		}
 		return _AwsS3Integration(ctx, ec, sel, obj)
+	case Upload:
+		return _Upload(ctx, ec, sel, &obj)
+	case *Upload:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _Upload(ctx, ec, sel, obj)
 	case TemplateVersion:
 		return _TemplateVersion(ctx, ec, sel, &obj)
 	case *TemplateVersion:
@@ -21403,6 +24485,400 @@ func _AwsS3Integration(ctx context.Context, ec *executionContext, sel ast.Select
 	return out
 }
 
+var combinedSubmissionImplementors = []string{"CombinedSubmission", "Node", "Document", "CombinedSource", "ActionSubject"}
+
+func _CombinedSubmission(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CombinedSubmission) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, combinedSubmissionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CombinedSubmission")
+		case "id":
+			out.Values[i] = _CombinedSubmission_id(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "state":
+			out.Values[i] = _CombinedSubmission_state(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "final":
+			out.Values[i] = _CombinedSubmission_final(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "test":
+			out.Values[i] = _CombinedSubmission_test(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "sources":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _CombinedSubmission_sources(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "metadata":
+			out.Values[i] = _CombinedSubmission_metadata(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "downloadUrl":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _CombinedSubmission_downloadUrl(ctx, ec, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "file":
+			out.Values[i] = _CombinedSubmission_file(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "failure":
+			out.Values[i] = _CombinedSubmission_failure(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "actions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _CombinedSubmission_actions(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "createdAt":
+			out.Values[i] = _CombinedSubmission_createdAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "processedAt":
+			out.Values[i] = _CombinedSubmission_processedAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "processingTimeMs":
+			out.Values[i] = _CombinedSubmission_processingTimeMs(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "expiresAt":
+			out.Values[i] = _CombinedSubmission_expiresAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "expired":
+			out.Values[i] = _CombinedSubmission_expired(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "revision":
+			out.Values[i] = _CombinedSubmission_revision(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var combinedSubmissionConnectionImplementors = []string{"CombinedSubmissionConnection"}
+
+func _CombinedSubmissionConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CombinedSubmissionConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, combinedSubmissionConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CombinedSubmissionConnection")
+		case "edges":
+			out.Values[i] = _CombinedSubmissionConnection_edges(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "nodes":
+			out.Values[i] = _CombinedSubmissionConnection_nodes(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "pageInfo":
+			out.Values[i] = _CombinedSubmissionConnection_pageInfo(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "totalCount":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _CombinedSubmissionConnection_totalCount(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var combinedSubmissionEdgeImplementors = []string{"CombinedSubmissionEdge"}
+
+func _CombinedSubmissionEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CombinedSubmissionEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, combinedSubmissionEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CombinedSubmissionEdge")
+		case "cursor":
+			out.Values[i] = _CombinedSubmissionEdge_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = _CombinedSubmissionEdge_node(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var combinedSubmissionEventImplementors = []string{"CombinedSubmissionEvent"}
+
+func _CombinedSubmissionEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CombinedSubmissionEvent) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, combinedSubmissionEventImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CombinedSubmissionEvent")
+		case "cursor":
+			out.Values[i] = _CombinedSubmissionEvent_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "kind":
+			out.Values[i] = _CombinedSubmissionEvent_kind(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = _CombinedSubmissionEvent_at(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "combinedSubmission":
+			out.Values[i] = _CombinedSubmissionEvent_combinedSubmission(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var createApiTokenPayloadImplementors = []string{"CreateApiTokenPayload"}
 
 func _CreateApiTokenPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CreateAPITokenPayload) graphql.Marshaler {
@@ -21470,6 +24946,49 @@ func _CreateAwsS3IntegrationPayload(ctx context.Context, ec *executionContext, s
 			}
 		case "userErrors":
 			out.Values[i] = _CreateAwsS3IntegrationPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var createCombinedSubmissionPayloadImplementors = []string{"CreateCombinedSubmissionPayload"}
+
+func _CreateCombinedSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CreateCombinedSubmissionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, createCombinedSubmissionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CreateCombinedSubmissionPayload")
+		case "combinedSubmission":
+			out.Values[i] = _CreateCombinedSubmissionPayload_combinedSubmission(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _CreateCombinedSubmissionPayload_userErrors(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -21604,6 +25123,49 @@ func _CreateTemplatePayload(ctx context.Context, ec *executionContext, sel ast.S
 			}
 		case "userErrors":
 			out.Values[i] = _CreateTemplatePayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var createUploadPayloadImplementors = []string{"CreateUploadPayload"}
+
+func _CreateUploadPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *CreateUploadPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, createUploadPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CreateUploadPayload")
+		case "upload":
+			out.Values[i] = _CreateUploadPayload_upload(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _CreateUploadPayload_userErrors(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -21825,6 +25387,49 @@ func _DocumentFile(ctx context.Context, ec *executionContext, sel ast.SelectionS
 	return out
 }
 
+var expireCombinedSubmissionPayloadImplementors = []string{"ExpireCombinedSubmissionPayload"}
+
+func _ExpireCombinedSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *ExpireCombinedSubmissionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, expireCombinedSubmissionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ExpireCombinedSubmissionPayload")
+		case "combinedSubmission":
+			out.Values[i] = _ExpireCombinedSubmissionPayload_combinedSubmission(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = _ExpireCombinedSubmissionPayload_userErrors(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var expireSubmissionPayloadImplementors = []string{"ExpireSubmissionPayload"}
 
 func _ExpireSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *ExpireSubmissionPayload) graphql.Marshaler {
@@ -21933,6 +25538,49 @@ func _Failure(ctx context.Context, ec *executionContext, sel ast.SelectionSet, o
 		case "details":
 			out.Values[i] = _Failure_details(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var httpHeaderImplementors = []string{"HttpHeader"}
+
+func _HttpHeader(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *HTTPHeader) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, httpHeaderImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("HttpHeader")
+		case "name":
+			out.Values[i] = _HttpHeader_name(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = _HttpHeader_value(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		default:
@@ -22267,6 +25915,27 @@ func _Mutation(ctx context.Context, ec *executionContext, sel ast.SelectionSet) 
 		case "expireSubmission":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return _Mutation_expireSubmission(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "createUpload":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_createUpload(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "createCombinedSubmission":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_createCombinedSubmission(ctx, ec, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "expireCombinedSubmission":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return _Mutation_expireCombinedSubmission(ctx, ec, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -23094,6 +26763,50 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 			}
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "combinedSubmission":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Query_combinedSubmission(ctx, ec, field)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
+		case "combinedSubmissions":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Query_combinedSubmissions(ctx, ec, field)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			rrm := func(ctx context.Context) graphql.Marshaler {
+				return ec.OperationContext.RootResolverMiddleware(ctx,
+					func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return rrm(innerCtx) })
 		case "action":
 			field := field
 
@@ -23239,6 +26952,44 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 			})
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var remotePdfImplementors = []string{"RemotePdf", "CombinedSource"}
+
+func _RemotePdf(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *RemotePDF) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, remotePdfImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RemotePdf")
+		case "url":
+			out.Values[i] = _RemotePdf_url(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -23491,7 +27242,60 @@ func _S3PathTemplates(ctx context.Context, ec *executionContext, sel ast.Selecti
 	return out
 }
 
-var submissionImplementors = []string{"Submission", "Node", "Document", "ActionSubject"}
+var signedRequestImplementors = []string{"SignedRequest"}
+
+func _SignedRequest(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *SignedRequest) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, signedRequestImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SignedRequest")
+		case "method":
+			out.Values[i] = _SignedRequest_method(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "url":
+			out.Values[i] = _SignedRequest_url(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "headers":
+			out.Values[i] = _SignedRequest_headers(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "expiresAt":
+			out.Values[i] = _SignedRequest_expiresAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var submissionImplementors = []string{"Submission", "Node", "Document", "CombinedSource", "ActionSubject"}
 
 func _Submission(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *Submission) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, submissionImplementors)
@@ -24408,6 +28212,8 @@ func _Subscription(ctx context.Context, ec *executionContext, sel ast.SelectionS
 	switch fields[0].Name {
 	case "submissionUpdated":
 		return _Subscription_submissionUpdated(ctx, ec, fields[0])
+	case "combinedSubmissionUpdated":
+		return _Subscription_combinedSubmissionUpdated(ctx, ec, fields[0])
 	case "submissionBatchUpdated":
 		return _Subscription_submissionBatchUpdated(ctx, ec, fields[0])
 	case "actionUpdated":
@@ -24968,7 +28774,7 @@ func _TemplateSyntaxError(ctx context.Context, ec *executionContext, sel ast.Sel
 	return out
 }
 
-var templateVersionImplementors = []string{"TemplateVersion", "Node", "ActionSubject"}
+var templateVersionImplementors = []string{"TemplateVersion", "Node", "CombinedSource", "ActionSubject"}
 
 func _TemplateVersion(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *TemplateVersion) graphql.Marshaler {
 	fields := graphql.CollectFields(ec.OperationContext, sel, templateVersionImplementors)
@@ -25376,6 +29182,117 @@ func _UpdateWebhookIntegrationPayload(ctx context.Context, ec *executionContext,
 			out.Values[i] = _UpdateWebhookIntegrationPayload_userErrors(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var uploadImplementors = []string{"Upload", "Node", "CombinedSource"}
+
+func _Upload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *Upload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, uploadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Upload")
+		case "id":
+			out.Values[i] = _Upload_id(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "filename":
+			out.Values[i] = _Upload_filename(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "contentType":
+			out.Values[i] = _Upload_contentType(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "byteSize":
+			out.Values[i] = _Upload_byteSize(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "sha256":
+			out.Values[i] = _Upload_sha256(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "request":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Upload_request(ctx, ec, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
+		case "createdAt":
+			out.Values[i] = _Upload_createdAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "receivedAt":
+			out.Values[i] = _Upload_receivedAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "expiresAt":
+			out.Values[i] = _Upload_expiresAt(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -26432,6 +30349,163 @@ func marshalNByteSize2int64(ctx context.Context, ec *executionContext, sel ast.S
 	return res
 }
 
+func marshalNCombinedSource2platenᚋgraphᚐCombinedSource(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v CombinedSource) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CombinedSource(ctx, ec, sel, v)
+}
+
+func marshalNCombinedSource2ᚕplatenᚋgraphᚐCombinedSourceᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []CombinedSource) graphql.Marshaler {
+	{
+		var batchItemsSubmission []*Submission
+		batchIdxMapSubmission := map[int]int{}
+		var batchItemsCombinedSubmission []*CombinedSubmission
+		batchIdxMapCombinedSubmission := map[int]int{}
+		var batchItemsTemplateVersion []*TemplateVersion
+		batchIdxMapTemplateVersion := map[int]int{}
+		for i, item := range v {
+			switch concrete := item.(type) {
+			case Submission:
+				batchIdxMapSubmission[i] = len(batchItemsSubmission)
+				batchItemsSubmission = append(batchItemsSubmission, &concrete)
+			case *Submission:
+				batchIdxMapSubmission[i] = len(batchItemsSubmission)
+				batchItemsSubmission = append(batchItemsSubmission, concrete)
+			case CombinedSubmission:
+				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
+				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, &concrete)
+			case *CombinedSubmission:
+				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
+				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, concrete)
+			case TemplateVersion:
+				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
+				batchItemsTemplateVersion = append(batchItemsTemplateVersion, &concrete)
+			case *TemplateVersion:
+				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
+				batchItemsTemplateVersion = append(batchItemsTemplateVersion, concrete)
+			}
+		}
+		if len(batchItemsSubmission) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "Submission", batchItemsSubmission, batchIdxMapSubmission)
+		}
+		if len(batchItemsCombinedSubmission) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "CombinedSubmission", batchItemsCombinedSubmission, batchIdxMapCombinedSubmission)
+		}
+		if len(batchItemsTemplateVersion) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "TemplateVersion", batchItemsTemplateVersion, batchIdxMapTemplateVersion)
+		}
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNCombinedSource2platenᚋgraphᚐCombinedSource(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func unmarshalNCombinedSourceInput2ᚕᚖplatenᚋgraphᚐCombinedSourceInputᚄ(ctx context.Context, ec *executionContext, v any) ([]*CombinedSourceInput, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*CombinedSourceInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = unmarshalNCombinedSourceInput2ᚖplatenᚋgraphᚐCombinedSourceInput(ctx, ec, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func unmarshalNCombinedSourceInput2ᚖplatenᚋgraphᚐCombinedSourceInput(ctx context.Context, ec *executionContext, v any) (*CombinedSourceInput, error) {
+	res, err := unmarshalInputCombinedSourceInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNCombinedSubmission2ᚕᚖplatenᚋgraphᚐCombinedSubmissionᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*CombinedSubmission) graphql.Marshaler {
+	ctx = graphql.WithBatchParents(ctx, "CombinedSubmission", v, nil)
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CombinedSubmission) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CombinedSubmission(ctx, ec, sel, v)
+}
+
+func marshalNCombinedSubmissionConnection2ᚖplatenᚋgraphᚐCombinedSubmissionConnection(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CombinedSubmissionConnection) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CombinedSubmissionConnection(ctx, ec, sel, v)
+}
+
+func marshalNCombinedSubmissionEdge2ᚕᚖplatenᚋgraphᚐCombinedSubmissionEdgeᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*CombinedSubmissionEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNCombinedSubmissionEdge2ᚖplatenᚋgraphᚐCombinedSubmissionEdge(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNCombinedSubmissionEdge2ᚖplatenᚋgraphᚐCombinedSubmissionEdge(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CombinedSubmissionEdge) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CombinedSubmissionEdge(ctx, ec, sel, v)
+}
+
+func marshalNCombinedSubmissionEvent2ᚖplatenᚋgraphᚐCombinedSubmissionEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CombinedSubmissionEvent) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CombinedSubmissionEvent(ctx, ec, sel, v)
+}
+
 func unmarshalNCreateApiTokenInput2platenᚋgraphᚐCreateAPITokenInput(ctx context.Context, ec *executionContext, v any) (CreateAPITokenInput, error) {
 	res, err := unmarshalInputCreateApiTokenInput(ctx, ec, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -26460,6 +30534,21 @@ func marshalNCreateAwsS3IntegrationPayload2ᚖplatenᚋgraphᚐCreateAWSS3Integr
 		return graphql.Null
 	}
 	return _CreateAwsS3IntegrationPayload(ctx, ec, sel, v)
+}
+
+func unmarshalNCreateCombinedSubmissionInput2platenᚋgraphᚐCreateCombinedSubmissionInput(ctx context.Context, ec *executionContext, v any) (CreateCombinedSubmissionInput, error) {
+	res, err := unmarshalInputCreateCombinedSubmissionInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNCreateCombinedSubmissionPayload2ᚖplatenᚋgraphᚐCreateCombinedSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CreateCombinedSubmissionPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CreateCombinedSubmissionPayload(ctx, ec, sel, v)
 }
 
 func unmarshalNCreateSubmissionBatchInput2platenᚋgraphᚐCreateSubmissionBatchInput(ctx context.Context, ec *executionContext, v any) (CreateSubmissionBatchInput, error) {
@@ -26524,6 +30613,21 @@ func marshalNCreateTemplatePayload2ᚖplatenᚋgraphᚐCreateTemplatePayload(ctx
 		return graphql.Null
 	}
 	return _CreateTemplatePayload(ctx, ec, sel, v)
+}
+
+func unmarshalNCreateUploadInput2platenᚋgraphᚐCreateUploadInput(ctx context.Context, ec *executionContext, v any) (CreateUploadInput, error) {
+	res, err := unmarshalInputCreateUploadInput(ctx, ec, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNCreateUploadPayload2ᚖplatenᚋgraphᚐCreateUploadPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CreateUploadPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _CreateUploadPayload(ctx, ec, sel, v)
 }
 
 func unmarshalNCreateWebhookIntegrationInput2platenᚋgraphᚐCreateWebhookIntegrationInput(ctx context.Context, ec *executionContext, v any) (CreateWebhookIntegrationInput, error) {
@@ -26637,6 +30741,16 @@ func marshalNEventKind2platenᚋgraphᚐEventKind(ctx context.Context, ec *execu
 	return v
 }
 
+func marshalNExpireCombinedSubmissionPayload2ᚖplatenᚋgraphᚐExpireCombinedSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *ExpireCombinedSubmissionPayload) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _ExpireCombinedSubmissionPayload(ctx, ec, sel, v)
+}
+
 func marshalNExpireSubmissionPayload2ᚖplatenᚋgraphᚐExpireSubmissionPayload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *ExpireSubmissionPayload) graphql.Marshaler {
 	if v == nil {
 		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
@@ -26678,6 +30792,32 @@ func marshalNFloat2float64(ctx context.Context, ec *executionContext, sel ast.Se
 		}
 	}
 	return graphql.WrapContextMarshaler(ctx, res)
+}
+
+func marshalNHttpHeader2ᚕᚖplatenᚋgraphᚐHTTPHeaderᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*HTTPHeader) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return marshalNHttpHeader2ᚖplatenᚋgraphᚐHTTPHeader(ctx, ec, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func marshalNHttpHeader2ᚖplatenᚋgraphᚐHTTPHeader(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *HTTPHeader) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _HttpHeader(ctx, ec, sel, v)
 }
 
 func unmarshalNHttpHeaderInput2ᚖplatenᚋgraphᚐHTTPHeaderInput(ctx context.Context, ec *executionContext, v any) (*HTTPHeaderInput, error) {
@@ -26908,6 +31048,8 @@ func marshalNNode2ᚕplatenᚋgraphᚐNode(ctx context.Context, ec *executionCon
 		batchIdxMapWebhookIntegration := map[int]int{}
 		var batchItemsSubmission []*Submission
 		batchIdxMapSubmission := map[int]int{}
+		var batchItemsCombinedSubmission []*CombinedSubmission
+		batchIdxMapCombinedSubmission := map[int]int{}
 		var batchItemsAwsS3Integration []*AWSS3Integration
 		batchIdxMapAwsS3Integration := map[int]int{}
 		var batchItemsTemplateVersion []*TemplateVersion
@@ -26930,6 +31072,12 @@ func marshalNNode2ᚕplatenᚋgraphᚐNode(ctx context.Context, ec *executionCon
 			case *Submission:
 				batchIdxMapSubmission[i] = len(batchItemsSubmission)
 				batchItemsSubmission = append(batchItemsSubmission, concrete)
+			case CombinedSubmission:
+				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
+				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, &concrete)
+			case *CombinedSubmission:
+				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
+				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, concrete)
 			case AWSS3Integration:
 				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
 				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, &concrete)
@@ -26961,6 +31109,9 @@ func marshalNNode2ᚕplatenᚋgraphᚐNode(ctx context.Context, ec *executionCon
 		}
 		if len(batchItemsSubmission) > 0 {
 			ctx = graphql.WithBatchParents(ctx, "Submission", batchItemsSubmission, batchIdxMapSubmission)
+		}
+		if len(batchItemsCombinedSubmission) > 0 {
+			ctx = graphql.WithBatchParents(ctx, "CombinedSubmission", batchItemsCombinedSubmission, batchIdxMapCombinedSubmission)
 		}
 		if len(batchItemsAwsS3Integration) > 0 {
 			ctx = graphql.WithBatchParents(ctx, "AwsS3Integration", batchItemsAwsS3Integration, batchIdxMapAwsS3Integration)
@@ -27999,6 +32150,21 @@ func marshalOBoolean2ᚖbool(ctx context.Context, ec *executionContext, sel ast.
 	return res
 }
 
+func marshalOCombinedSubmission2ᚖplatenᚋgraphᚐCombinedSubmission(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *CombinedSubmission) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return _CombinedSubmission(ctx, ec, sel, v)
+}
+
+func unmarshalOCombinedSubmissionFilter2ᚖplatenᚋgraphᚐCombinedSubmissionFilter(ctx context.Context, ec *executionContext, v any) (*CombinedSubmissionFilter, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputCombinedSubmissionFilter(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func unmarshalODateTime2ᚖtimeᚐTime(ctx context.Context, ec *executionContext, v any) (*time.Time, error) {
 	if v == nil {
 		return nil, nil
@@ -28345,6 +32511,13 @@ func unmarshalOScreenshotInput2ᚖplatenᚋgraphᚐScreenshotInput(ctx context.C
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
+func marshalOSignedRequest2ᚖplatenᚋgraphᚐSignedRequest(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *SignedRequest) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return _SignedRequest(ctx, ec, sel, v)
+}
+
 func unmarshalOString2ᚕstringᚄ(ctx context.Context, ec *executionContext, v any) ([]string, error) {
 	if v == nil {
 		return nil, nil
@@ -28435,6 +32608,14 @@ func unmarshalOTemplateFilter2ᚖplatenᚋgraphᚐTemplateFilter(ctx context.Con
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
+func unmarshalOTemplateRefInput2ᚖplatenᚋgraphᚐTemplateRefInput(ctx context.Context, ec *executionContext, v any) (*TemplateRefInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputTemplateRefInput(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func marshalOTemplateVersion2ᚖplatenᚋgraphᚐTemplateVersion(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
@@ -28466,6 +32647,13 @@ func unmarshalOUpdateTemplateContentInput2ᚖplatenᚋgraphᚐUpdateTemplateCont
 	}
 	res, err := unmarshalInputUpdateTemplateContentInput(ctx, ec, v)
 	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalOUpload2ᚖplatenᚋgraphᚐUpload(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *Upload) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return _Upload(ctx, ec, sel, v)
 }
 
 func marshalOWaitFor2ᚖplatenᚋgraphᚐWaitFor(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *WaitFor) graphql.Marshaler {

@@ -24,7 +24,12 @@ type ActionSubject interface {
 	IsActionSubject()
 }
 
-// Something that a job renders into a file: a submission.
+// What a combined submission is merged from. A template's version is rendered with its sample data.
+type CombinedSource interface {
+	IsCombinedSource()
+}
+
+// Something that a job renders or merges into a file: a submission or a combined submission.
 type Document interface {
 	IsNode()
 	IsDocument()
@@ -36,7 +41,7 @@ type Integration interface {
 	IsIntegration()
 }
 
-// Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ sub_ bat_ act_ int_) and 18 characters of 0-9 A-Z a-z.
+// Anything with a public id: a prefix that names the type (acc_ tok_ tpl_ tpv_ upl_ sub_ bat_ com_ act_ int_) and 18 characters of 0-9 A-Z a-z.
 type Node interface {
 	IsNode()
 }
@@ -128,7 +133,7 @@ type ActionFilter struct {
 	States graphql.Omittable[[]platen.ActionState] `json:"states"`
 	// Of this integration.
 	IntegrationID graphql.Omittable[*string] `json:"integrationId"`
-	// A submission or template version.
+	// A submission, combined submission or template version.
 	SubjectID graphql.Omittable[*string] `json:"subjectId"`
 	// Of the document; template versions are neither.
 	Test graphql.Omittable[*bool] `json:"test"`
@@ -228,6 +233,104 @@ func (AWSS3Integration) IsNode() {}
 
 func (AWSS3Integration) IsIntegration() {}
 
+// One source of a combined submission. Exactly one field, also when it comes through variables.
+type CombinedSourceInput struct {
+	// A PDF without a password; a PENDING one is waited for.
+	SubmissionID graphql.Omittable[*string] `json:"submissionId"`
+	// Without a password; a PENDING one is waited for.
+	CombinedSubmissionID graphql.Omittable[*string] `json:"combinedSubmissionId"`
+	// A published version, rendered with its sample data for this place. Its Liquid sees the combined submission's metadata: a cover sheet, terms.
+	Template graphql.Omittable[*TemplateRefInput] `json:"template"`
+	// Whose bytes have arrived.
+	UploadID graphql.Omittable[*string] `json:"uploadId"`
+	// http or https, at most 8 KiB: a PDF that is fetched when the others are there, within a minute and of at most 128 MiB.
+	URL graphql.Omittable[*string] `json:"url"`
+}
+
+// Several PDFs merged, in order, into one.
+type CombinedSubmission struct {
+	// com_...
+	ID string `json:"id"`
+	// PENDING until its last source is there and all are merged; then PROCESSED or FAILED.
+	State platen.DocumentState `json:"state"`
+	// True when neither the combined submission nor any of its actions will change any more by itself, expiry apart.
+	Final bool `json:"final"`
+	// Test documents carry a watermark, and integrations for live documents leave them alone.
+	Test bool `json:"test"`
+	// As it was sent; {} when nothing was.
+	Metadata json.RawMessage `json:"metadata"`
+	// The finished file; null until processed. It stays after expiry, the hash with it.
+	File *DocumentFile `json:"file"`
+	// Why there is no file; null unless the state is FAILED. Its path names the source at fault, counted from 0.
+	Failure *Failure `json:"failure"`
+	// When it was accepted.
+	CreatedAt time.Time `json:"createdAt"`
+	// When Platen's own copy was stored: the time that path templates print.
+	ProcessedAt *time.Time `json:"processedAt"`
+	// Milliseconds of work on it, without waiting for its sources or its turn; null while PENDING.
+	ProcessingTimeMs *int `json:"processingTimeMs"`
+	// When Platen's own copy is deleted; null: never. What is still to be done or delivered then gets a day for it. Its sources have times of their own.
+	ExpiresAt *time.Time `json:"expiresAt"`
+	// True once Platen's own copy is deleted. Copies in customers' buckets stay.
+	Expired bool `json:"expired"`
+	// Grows with every change of the combined submission's own fields.
+	Revision int                        `json:"revision"`
+	Source   *platen.CombinedSubmission `json:"-"`
+}
+
+func (CombinedSubmission) IsNode() {}
+
+func (CombinedSubmission) IsDocument() {}
+
+func (CombinedSubmission) IsCombinedSource() {}
+
+func (CombinedSubmission) IsActionSubject() {}
+
+// A page of combined submissions.
+type CombinedSubmissionConnection struct {
+	// The combined submissions with their cursors.
+	Edges []*CombinedSubmissionEdge `json:"edges"`
+	// The combined submissions alone.
+	Nodes []*CombinedSubmission `json:"nodes"`
+	// Where the page stands.
+	PageInfo  *PageInfo             `json:"pageInfo"`
+	AccountID string                `json:"-"`
+	Filter    platen.DocumentFilter `json:"-"`
+	TestOnly  bool                  `json:"-"`
+}
+
+// A combined submission in a list.
+type CombinedSubmissionEdge struct {
+	// Its position.
+	Cursor string `json:"cursor"`
+	// The combined submission.
+	Node *CombinedSubmission `json:"node"`
+}
+
+// A combined submission at one moment.
+type CombinedSubmissionEvent struct {
+	// Position in the account's history.
+	Cursor string `json:"cursor"`
+	// SNAPSHOT or CHANGED.
+	Kind EventKind `json:"kind"`
+	// When it was read, or when it changed.
+	At time.Time `json:"at"`
+	// The combined submission, with its actions, as it was then.
+	CombinedSubmission *CombinedSubmission `json:"combinedSubmission"`
+}
+
+// Chooses combined submissions; all that is given has to hold.
+type CombinedSubmissionFilter struct {
+	// In one of these states.
+	States graphql.Omittable[[]platen.DocumentState] `json:"states"`
+	// True: test documents only. False: live ones only.
+	Test graphql.Omittable[*bool] `json:"test"`
+	// Accepted in this range.
+	CreatedAt graphql.Omittable[*DateTimeRange] `json:"createdAt"`
+	// Top-level metadata keys equal to these values, e.g. {"customer": "acme"}.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
+}
+
 // A new API token.
 type CreateAPITokenInput struct {
 	// By which people know it.
@@ -288,6 +391,34 @@ type CreateAWSS3IntegrationInput struct {
 type CreateAWSS3IntegrationPayload struct {
 	// The new integration.
 	Integration *AWSS3Integration `json:"integration"`
+	// Why nothing was made.
+	UserErrors []UserError `json:"userErrors"`
+}
+
+// What to merge.
+type CreateCombinedSubmissionInput struct {
+	// In the order of their pages: 1 to 1,000, which have 256 MiB together at most. The same one may come twice.
+	Sources []*CombinedSourceInput `json:"sources"`
+	// Any JSON object: echoed back, and usable in path templates and filters. At most 64 KiB and 256 names.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
+	// Absent: true when the token's environment is TEST or a source is a test document. False with such a source is INVALID.
+	Test graphql.Omittable[*bool] `json:"test"`
+	// Seconds, from now, until our copy is deleted: 1 to 315360000. Absent or null: kept.
+	ExpiresIn graphql.Omittable[*int] `json:"expiresIn"`
+	// Opens the PDF; at most 127 bytes, and never stored in clear.
+	Password graphql.Omittable[*string] `json:"password"`
+	// PUT the file to this address once it is processed.
+	PresignedUpload graphql.Omittable[*PresignedUploadInput] `json:"presignedUpload"`
+	// Wait up to so many seconds (60 at most) for the document, not its uploads, before answering; it goes on after that.
+	Wait graphql.Omittable[*int] `json:"wait"`
+	// Repeating a call with the same key within 24 h returns the first result. All fields but wait must be the same. At most 255 characters.
+	IdempotencyKey graphql.Omittable[*string] `json:"idempotencyKey"`
+}
+
+// The outcome of createCombinedSubmission.
+type CreateCombinedSubmissionPayload struct {
+	// The combined submission: PENDING, unless it was waited for.
+	CombinedSubmission *CombinedSubmission `json:"combinedSubmission"`
 	// Why nothing was made.
 	UserErrors []UserError `json:"userErrors"`
 }
@@ -393,6 +524,26 @@ type CreateTemplatePayload struct {
 	UserErrors []UserError `json:"userErrors"`
 }
 
+// A PDF that is going to come.
+type CreateUploadInput struct {
+	// Such as terms.pdf: at most 255 characters.
+	Filename string `json:"filename"`
+	// Only PDFs can be combined.
+	ContentType string `json:"contentType"`
+	// Exactly: 1 to 134217728 (128 MiB).
+	ByteSize int64 `json:"byteSize"`
+	// Hex SHA-256 of the bytes: others are refused. Absent: any are taken.
+	Sha256 graphql.Omittable[*string] `json:"sha256"`
+}
+
+// The outcome of createUpload.
+type CreateUploadPayload struct {
+	// The upload, with the request that brings its bytes.
+	Upload *Upload `json:"upload"`
+	// Why nothing was made.
+	UserErrors []UserError `json:"userErrors"`
+}
+
 // A new webhook.
 type CreateWebhookIntegrationInput struct {
 	// By which people know it.
@@ -459,6 +610,14 @@ type DocumentFile struct {
 	PasswordProtected bool `json:"passwordProtected"`
 }
 
+// The outcome of expireCombinedSubmission.
+type ExpireCombinedSubmissionPayload struct {
+	// The expired combined submission.
+	CombinedSubmission *CombinedSubmission `json:"combinedSubmission"`
+	// Why nothing was changed.
+	UserErrors []UserError `json:"userErrors"`
+}
+
 // The outcome of expireSubmission.
 type ExpireSubmissionPayload struct {
 	// The expired submission.
@@ -479,7 +638,7 @@ type Failure struct {
 	Retryable bool `json:"retryable"`
 	// When it failed.
 	OccurredAt time.Time `json:"occurredAt"`
-	// The part that failed, where there is one: ["headerHtml"] of a template.
+	// The part that failed, where there is one: ["headerHtml"] of a template, ["sources", "2"] of a combined submission.
 	Path []string `json:"path"`
 	// In the Liquid source that path names, from 1.
 	Line *int `json:"line"`
@@ -491,6 +650,14 @@ type Failure struct {
 	ProviderCode *string `json:"providerCode"`
 	// Failed addresses, HTTP status, request id: whatever helps.
 	Details json.RawMessage `json:"details"`
+}
+
+// One HTTP header.
+type HTTPHeader struct {
+	// Its name.
+	Name string `json:"name"`
+	// Its value.
+	Value string `json:"value"`
 }
 
 // An HTTP header.
@@ -741,6 +908,14 @@ type PublishTemplatePayload struct {
 	UserErrors []UserError `json:"userErrors"`
 }
 
+// A PDF that Platen fetches when it combines.
+type RemotePDF struct {
+	// Without its query, which may hold a signature.
+	URL string `json:"url"`
+}
+
+func (RemotePDF) IsCombinedSource() {}
+
 // The outcome of restoreTemplateVersion.
 type RestoreTemplateVersionPayload struct {
 	// The template as it is now.
@@ -817,6 +992,18 @@ type ScreenshotInput struct {
 	OmitBackground bool `json:"omitBackground"`
 }
 
+// A request that whoever has it may make.
+type SignedRequest struct {
+	// PUT.
+	Method string `json:"method"`
+	// Its address, signature included.
+	URL string `json:"url"`
+	// To be sent along.
+	Headers []*HTTPHeader `json:"headers"`
+	// From then on it is refused.
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
 // One rendering: of a template with data, of HTML, or of an address.
 type Submission struct {
 	// sub_...
@@ -853,6 +1040,8 @@ type Submission struct {
 func (Submission) IsNode() {}
 
 func (Submission) IsDocument() {}
+
+func (Submission) IsCombinedSource() {}
 
 func (Submission) IsActionSubject() {}
 
@@ -1054,6 +1243,14 @@ type TemplateFilter struct {
 	Archived graphql.Omittable[*bool] `json:"archived"`
 }
 
+// A version of a template.
+type TemplateRefInput struct {
+	// tpl_...
+	ID string `json:"id"`
+	// Absent: the latest.
+	Version graphql.Omittable[*int] `json:"version"`
+}
+
 // Liquid that does not parse.
 type TemplateSyntaxError struct {
 	// What is wrong, and what to do.
@@ -1082,6 +1279,8 @@ type TemplateVersion struct {
 }
 
 func (TemplateVersion) IsNode() {}
+
+func (TemplateVersion) IsCombinedSource() {}
 
 func (TemplateVersion) IsActionSubject() {}
 
@@ -1216,6 +1415,31 @@ type UpdateWebhookIntegrationPayload struct {
 	// Why nothing was changed.
 	UserErrors []UserError `json:"userErrors"`
 }
+
+// A PDF on its way in: PUT the bytes to request.url with its headers, then name the upload's id as a source of a combined submission.
+type Upload struct {
+	// upl_...
+	ID string `json:"id"`
+	// As announced; without .pdf, the title of its bookmark.
+	Filename string `json:"filename"`
+	// application/pdf.
+	ContentType string `json:"contentType"`
+	// As announced: exactly so many bytes are taken.
+	ByteSize int64 `json:"byteSize"`
+	// Hex SHA-256 of the bytes; declared by the caller, or worked out on arrival.
+	Sha256 *string `json:"sha256"`
+	// When it was announced.
+	CreatedAt time.Time `json:"createdAt"`
+	// When the bytes arrived; null before.
+	ReceivedAt *time.Time `json:"receivedAt"`
+	// When the bytes are deleted, used or not: a day after createdAt. Combined submissions that still wait to use them get a day more.
+	ExpiresAt time.Time      `json:"expiresAt"`
+	Source    *platen.Upload `json:"-"`
+}
+
+func (Upload) IsNode() {}
+
+func (Upload) IsCombinedSource() {}
 
 // What the bucket acknowledged.
 type UploadReceipt struct {

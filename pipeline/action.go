@@ -13,31 +13,32 @@ import (
 	"platen/storage"
 )
 
-// newActions makes the actions of a submission that has just left PENDING: one for
+// newActions makes the actions of a document that has just left PENDING: one for
 // each integration that wants it, and one for its presigned URL if it has a file (R6.1).
-func (p *Pipeline) newActions(ctx context.Context, tx *storage.Tx, s *platen.Submission) ([]*platen.Action, error) {
-	if s.Preview {
+func (p *Pipeline) newActions(ctx context.Context, tx *storage.Tx, document platen.AnyDocument) ([]*platen.Action, error) {
+	if s, ok := document.(*platen.Submission); ok && s.Preview {
 		return nil, nil
 	}
-	integrations, err := tx.EnabledIntegrations(ctx, s.AccountID)
+	d := document.Common()
+	integrations, err := tx.EnabledIntegrations(ctx, d.AccountID)
 	if err != nil {
 		return nil, err
 	}
 	var actions []*platen.Action
 	for _, i := range integrations {
-		if i.Wants(s) {
+		if i.Wants(document) {
 			actions = append(actions, &platen.Action{ID: platen.NewID(platen.KindAction), Type: i.ActionType(), State: platen.ActionPending, IntegrationID: i.ID,
 				AfterUploads: i.Webhook != nil && i.Webhook.SendWhen == platen.WhenDelivered})
 		}
 	}
-	if err := tx.TakePresignedUpload(ctx, s); err != nil {
+	if err := tx.TakePresignedUpload(ctx, document); err != nil {
 		return nil, err
 	}
-	if s.PresignedUpload != nil && s.State == platen.DocumentProcessed {
+	if d.PresignedUpload != nil && d.State == platen.DocumentProcessed {
 		a := &platen.Action{ID: platen.NewID(platen.KindAction), Type: platen.ActionPresignedUpload, State: platen.ActionPending,
-			PresignedUpload: s.PresignedUpload}
+			PresignedUpload: d.PresignedUpload}
 		// Unreadable, it is still an action: its attempt says what is wrong.
-		if address, err := p.presignedUpload(s, s.PresignedUpload); err == nil {
+		if address, err := p.presignedUpload(document, d.PresignedUpload); err == nil {
 			a.Destination = address.Destination()
 		}
 		actions = append(actions, a)
@@ -155,7 +156,7 @@ func (p *Pipeline) checkRetry(ctx context.Context, subject platen.Subject, a *pl
 		return &platen.Error{Code: platen.CodeConflict, Path: []string{"id"},
 			Message: fmt.Sprintf("The action is %s; only a FAILED one can be tried again.", a.State)}
 	}
-	if s, ok := subject.(*platen.Submission); ok && s.ExpiredAt != nil && a.Type != platen.ActionWebhook {
+	if d, ok := subject.(platen.AnyDocument); ok && d.Common().ExpiredAt != nil && a.Type != platen.ActionWebhook {
 		return &platen.Error{Code: platen.CodeConflict, Path: []string{"id"},
 			Message: "The document has expired, so there is no copy of it left to deliver. Send it again."}
 	}

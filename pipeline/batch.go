@@ -48,10 +48,7 @@ func (p *Pipeline) SubmitBatch(ctx context.Context, scope storage.Scope, key str
 }
 
 func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *once, r BatchRequest) (*platen.Batch, error) {
-	b := &platen.Batch{AccountID: scope.AccountID, ID: platen.NewID(platen.KindBatch), Test: scope.TestOnly, Metadata: r.Metadata, Total: len(r.Submissions)}
-	if len(b.Metadata) == 0 || string(b.Metadata) == "null" {
-		b.Metadata = json.RawMessage("{}")
-	}
+	b := &platen.Batch{AccountID: scope.AccountID, ID: platen.NewID(platen.KindBatch), Test: scope.TestOnly, Metadata: orEmpty(r.Metadata), Total: len(r.Submissions)}
 	if r.Test != nil {
 		b.Test = *r.Test
 	}

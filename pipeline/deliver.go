@@ -42,7 +42,7 @@ type deliverWorker struct {
 // NextRetry is for jobs that were interrupted; a delivery that failed is a new job,
 // at the time that its action shows.
 func (w *deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
-	return time.Now().Add(renderRetry(job.Attempt))
+	return time.Now().Add(makeRetry(job.Attempt))
 }
 
 // outcome is what one attempt of a delivery came to: a receipt or a failure.
@@ -295,19 +295,26 @@ const webhookDownloadLife = 24 * time.Hour
 // deliverWebhook posts the subject, with its actions as they are now.
 func (p *Pipeline) deliverWebhook(ctx context.Context, subject platen.Subject, action *platen.Action, i *platen.Integration, secret string) (outcome, error) {
 	done := outcome{destination: platen.AddressWithoutSecrets(i.Webhook.URL)}
-	s, ok := subject.(*platen.Submission)
+	document, ok := subject.(platen.AnyDocument)
 	if !ok {
 		return done, fmt.Errorf("%s is no document: no webhook tells of it", action.SubjectID)
 	}
-	actions, err := p.DB.ActionsOf(ctx, s.AccountID, []string{s.ID})
+	d := document.Common()
+	actions, err := p.DB.ActionsOf(ctx, d.AccountID, []string{d.ID})
 	if err != nil {
 		return done, err
 	}
-	s.Actions = actions[s.ID]
-	if err := p.DB.SubmissionContent(ctx, s); err != nil {
+	d.Actions = actions[d.ID]
+	switch of := document.(type) {
+	case *platen.Submission:
+		err = p.DB.SubmissionContent(ctx, of)
+	case *platen.CombinedSubmission:
+		err = p.DB.CombinedInputs(ctx, of)
+	}
+	if err != nil {
 		return done, err
 	}
-	body, err := delivery.SubmissionPayload(s, p.DownloadURL(s, webhookDownloadLife))
+	body, err := delivery.DocumentPayload(document, p.DownloadURL(document, webhookDownloadLife))
 	if err != nil {
 		return done, err
 	}
@@ -331,14 +338,19 @@ func keyDocument(subject platen.Subject) delivery.Document {
 		return delivery.Document{Kind: platen.PathTemplateVersion, AccountID: v.AccountID, TemplateID: v.TemplateID, TemplateName: v.TemplateName,
 			TemplateVersion: fmt.Sprint(v.Number), At: v.PublishedAt}
 	}
-	s := subject.(*platen.Submission)
-	templateID, templateName, templateVersion := templateNames(s)
-	at := time.Now()
-	if s.ProcessedAt != nil {
-		at = *s.ProcessedAt
+	document := subject.(platen.AnyDocument)
+	d := document.Common()
+	names := delivery.Document{Kind: document.PathKind(), AccountID: d.AccountID, At: time.Now(), Metadata: d.Metadata, Extension: document.Extension()}
+	if d.ProcessedAt != nil {
+		names.At = *d.ProcessedAt
 	}
-	return delivery.Document{Kind: platen.PathSubmission, AccountID: s.AccountID, TemplateID: templateID, TemplateName: templateName,
-		TemplateVersion: templateVersion, SubmissionID: s.ID, At: at, Metadata: s.Metadata, Extension: s.Output.Extension()}
+	if s, ok := document.(*platen.Submission); ok {
+		names.SubmissionID = s.ID
+		names.TemplateID, names.TemplateName, names.TemplateVersion = templateNames(s)
+	} else {
+		names.CombinedSubmissionID = d.ID
+	}
+	return names
 }
 
 // object opens what is uploaded of a subject; its key is left to the caller. Its error
@@ -354,24 +366,25 @@ func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delive
 		return delivery.Object{Body: bytes.NewReader(content), Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:]),
 			ContentType: "text/html; charset=utf-8", Filename: fmt.Sprintf("%s-%d.html", v.TemplateID, v.Number)}, func() error { return nil }, nil
 	}
-	s := subject.(*platen.Submission)
-	if s.ExpiredAt != nil {
+	document := subject.(platen.AnyDocument)
+	d := document.Common()
+	if d.ExpiredAt != nil {
 		return o, nil, expiredMeanwhile()
 	}
-	content, err := p.Blobs.Open(ctx, s.File.BlobKey)
+	content, err := p.Blobs.Open(ctx, d.File.BlobKey)
 	if err != nil {
 		if ctx.Err() != nil {
 			return o, nil, ctx.Err()
 		}
-		if now, err := p.DB.Submission(ctx, storage.Scope{AccountID: s.AccountID}, s.ID); err == nil && now.ExpiredAt != nil {
+		if now, err := p.DB.Subject(ctx, storage.Scope{AccountID: d.AccountID}, d.ID); err == nil && now.(platen.AnyDocument).Common().ExpiredAt != nil {
 			return o, nil, expiredMeanwhile()
 		}
-		p.Log.ErrorContext(ctx, "Platen's own copy cannot be read", "submission", s.ID, "blob", s.File.BlobKey, "error", err)
+		p.Log.ErrorContext(ctx, "Platen's own copy cannot be read", "document", d.ID, "blob", d.File.BlobKey, "error", err)
 		return o, nil, &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, OccurredAt: time.Now(),
 			Retryable: !errors.Is(err, blob.ErrNotFound), Message: "Platen's own copy of the document cannot be read, so it cannot be uploaded. The log says why."}
 	}
-	return delivery.Object{Body: content, Size: s.File.ByteSize, SHA256: s.File.SHA256, ContentType: s.File.ContentType,
-		Filename: s.ID + "." + s.Output.Extension()}, content.Close, nil
+	return delivery.Object{Body: content, Size: d.File.ByteSize, SHA256: d.File.SHA256, ContentType: d.File.ContentType,
+		Filename: d.ID + "." + document.Extension()}, content.Close, nil
 }
 
 func expiredMeanwhile() *platen.Failure {

@@ -84,12 +84,12 @@ func (w *housekeepWorker) Work(ctx context.Context, _ *river.Job[housekeepArgs])
 const sweepBatch = 500
 
 // blobKeys is the form of the keys that blobKey makes.
-var blobKeys = regexp.MustCompile(`^sub_[0-9A-Za-z]{18}/[0-9]+-[0-9A-Za-z]{8}\.(pdf|png|jpeg|webp)$`)
+var blobKeys = regexp.MustCompile(`^(sub|com|upl)_[0-9A-Za-z]{18}/[0-9]+-[0-9A-Za-z]{8}\.(pdf|png|jpeg|webp)$`)
 
 // blobKey is where an attempt keeps its copy. Each attempt has a key of its own, so
 // that one which was overtaken cannot touch what the other has stored.
-func blobKey(submissionID string, attempt int, output platen.OutputKind) string {
-	return fmt.Sprintf("%s/%d-%s.%s", submissionID, attempt, platen.RandomString(8), output.Extension())
+func blobKey(id string, attempt int, extension string) string {
+	return fmt.Sprintf("%s/%d-%s.%s", id, attempt, platen.RandomString(8), extension)
 }
 
 // Timeout implements river.Worker: a large store takes long to go through.

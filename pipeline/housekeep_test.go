@@ -35,8 +35,8 @@ func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := storagetest.Submission(t, db, account.ID, false)
-	orphan, young := blobKey(platen.NewID(platen.KindSubmission), 1, platen.OutputPDF), blobKey(platen.NewID(platen.KindSubmission), 12, platen.OutputWebP)
-	kept := blobKey(named.ID, 1, platen.OutputPDF)
+	orphan, young := blobKey(platen.NewID(platen.KindSubmission), 1, "pdf"), blobKey(platen.NewID(platen.KindSubmission), 12, "webp")
+	kept := blobKey(named.ID, 1, "pdf")
 	// What is not of our making is left alone, in the same folder or not.
 	const photo, report = "family-photos/a.jpg", "sub_reports/1-2024.pdf"
 	for _, key := range []string{orphan, young, kept, photo, report} {
@@ -52,13 +52,14 @@ func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 	}
 	now := time.Now()
 	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
-		s, err := tx.LockSubmission(t.Context(), account.ID, named.ID)
+		s, err := tx.LockDocument(t.Context(), account.ID, named.ID)
 		if err != nil {
 			return err
 		}
-		s.State, s.ProcessedAt = platen.DocumentProcessed, &now
-		s.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 1, PageCount: 1, SHA256: strings.Repeat("0", 64), BlobKey: kept}
-		return tx.FinishSubmission(t.Context(), s, nil)
+		d := s.Common()
+		d.State, d.ProcessedAt = platen.DocumentProcessed, &now
+		d.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 1, PageCount: 1, SHA256: strings.Repeat("0", 64), BlobKey: kept}
+		return tx.FinishDocument(t.Context(), s, nil)
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 // metrics are the figures that operators watch: docs/operating.md explains each.
 type metrics struct {
 	renders        *prometheus.HistogramVec
+	combines       *prometheus.HistogramVec
 	deliveries     *prometheus.HistogramVec
 	deliveryStates *prometheus.CounterVec
 }
@@ -22,6 +23,9 @@ func newMetrics(registry prometheus.Registerer, db *storage.DB, hub *feed.Hub) *
 	m := &metrics{
 		renders: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "platen_render_seconds", Help: "Time from the start of a document's work to its final state, by outcome (the failure's code, or PROCESSED).",
+			Buckets: []float64{.02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 120}}, []string{"outcome"}),
+		combines: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "platen_combine_seconds", Help: "Time from the start of a merge to the combined document's final state, by outcome (the failure's code, or PROCESSED).",
 			Buckets: []float64{.02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 120}}, []string{"outcome"}),
 		deliveries: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "platen_delivery_seconds", Help: "Time of one delivery attempt, by outcome (the failure's code, or PROCESSED).",
@@ -32,18 +36,15 @@ func newMetrics(registry prometheus.Registerer, db *storage.DB, hub *feed.Hub) *
 	lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "platen_feed_lag_seconds", Help: "For how long subscribers have been kept waiting by a transaction that is still open on the database server; 0: they are not."},
 		func() float64 { return hub.Lag().Seconds() })
-	registry.MustRegister(m.renders, m.deliveries, m.deliveryStates, lag, &queueCollector{db})
+	registry.MustRegister(m.renders, m.combines, m.deliveries, m.deliveryStates, lag, &queueCollector{db})
 	// A series that is not there until its first event is hard to watch.
 	m.renders.WithLabelValues(outcomeLabel(nil))
+	m.combines.WithLabelValues(outcomeLabel(nil))
 	m.deliveries.WithLabelValues(outcomeLabel(nil))
 	for _, state := range []platen.ActionState{platen.ActionPending, platen.ActionProcessed, platen.ActionFailed} {
 		m.deliveryStates.WithLabelValues(string(state))
 	}
 	return m
-}
-
-func (m *metrics) rendered(failure *platen.Failure, elapsed time.Duration) {
-	m.renders.WithLabelValues(outcomeLabel(failure)).Observe(elapsed.Seconds())
 }
 
 func (m *metrics) delivered(state platen.ActionState, failure *platen.Failure, elapsed time.Duration) {

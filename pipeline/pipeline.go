@@ -40,6 +40,8 @@ type Options struct {
 	S3        *delivery.S3
 	Presigned *delivery.Presigned
 	Webhooks  *delivery.Webhooks
+	Fetcher   *delivery.Fetcher
+	PDF       *pdf.Tool // checks uploads, and finishes what is made
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer
 	// BaseURL is how clients reach Platen, without a slash at the end.
@@ -49,9 +51,8 @@ type Options struct {
 	// following are needed only then.
 	Workers  bool
 	Renderer *renderer.Renderer
-	PDF      *pdf.Tool
-	// Renders and Deliveries are how many jobs of each kind run at a time.
-	Renders, Deliveries int
+	// Renders, Merges and Deliveries are how many things of each kind are done at a time.
+	Renders, Merges, Deliveries int
 	// Alone says that no other node works on this database, so jobs that are
 	// running when this one starts are left over from a crash.
 	Alone bool
@@ -69,10 +70,14 @@ type Pipeline struct {
 	river   *river.Client[*sql.Tx]
 	metrics *metrics
 	lanes   *lanes
+
+	receiving chan struct{} // a place for each upload that is being checked
+	merging   chan struct{} // and for each merge
 }
 
 const (
 	queueRender      = "render"
+	queueCombine     = "combine"
 	queueDeliver     = "deliver"
 	queueHousekeeper = "housekeeping"
 
@@ -80,6 +85,12 @@ const (
 	// and the marking of the PDF after it, so that a document's own deadline is the
 	// one that it meets.
 	jobTimeout = platen.MaxRenderTimeout*time.Second + 3*time.Minute
+	// combines is how many combined submissions a node works on at a time: most of them
+	// wait, for addresses or for their turn to be merged.
+	combines = 16
+	// combineTimeout is longer than it takes to fetch the addresses and to merge all that
+	// other jobs have before it.
+	combineTimeout = 10 * time.Minute
 	// maxAttempts of a job count what kills or interrupts a node, not what is wrong
 	// with a document: the workers settle that themselves.
 	maxAttempts = 50
@@ -93,7 +104,7 @@ func New(o Options) (*Pipeline, error) {
 	if o.ExpireEvery == 0 {
 		o.ExpireEvery = ExpireInterval
 	}
-	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase)}
+	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase), receiving: make(chan struct{}, receipts), merging: make(chan struct{}, max(1, o.Merges))}
 	config := &river.Config{
 		Schema: migrations.RiverSchema,
 		Logger: slog.New(quietRiver{o.Log.Handler()}),
@@ -110,6 +121,7 @@ func New(o Options) (*Pipeline, error) {
 	if o.Workers {
 		workers := river.NewWorkers()
 		river.AddWorker(workers, &renderWorker{pipeline: p})
+		river.AddWorker(workers, &combineWorker{pipeline: p})
 		river.AddWorker(workers, &deliverWorker{pipeline: p})
 		river.AddWorker(workers, &settleWorker{pipeline: p})
 		river.AddWorker(workers, &expireWorker{pipeline: p})
@@ -117,6 +129,7 @@ func New(o Options) (*Pipeline, error) {
 		config.Workers = workers
 		config.Queues = map[string]river.QueueConfig{
 			queueRender:      {MaxWorkers: o.Renders},
+			queueCombine:     {MaxWorkers: combines},
 			queueDeliver:     {MaxWorkers: o.Deliveries},
 			queueHousekeeper: {MaxWorkers: 2}, // a long sweep keeps no expiry waiting
 		}

@@ -34,7 +34,7 @@ func (p *Pipeline) PreviewPath(ctx context.Context, scope storage.Scope, kind pl
 		if values.Kind != kind {
 			return nil, storage.ErrNotFound
 		}
-	} else if errs := (&platen.Submission{Metadata: metadata}).Validate(); len(errs) > 0 {
+	} else if errs := platen.ValidateMetadata(metadata); len(errs) > 0 {
 		return nil, errs
 	}
 	preview := &PathPreview{Warnings: []string{}}

@@ -1,10 +1,8 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +16,6 @@ import (
 	"platen/liquid"
 	"platen/pdf"
 	"platen/renderer"
-	"platen/storage"
 )
 
 // renderArgs name the submission to render.
@@ -31,144 +28,26 @@ func (renderArgs) Kind() string { return "render_submission" }
 
 func (renderArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueRender} }
 
-// renderAttempts bounds how often a document is tried again for faults that are not
-// its own: a browser that died, a disk that was full. With renderRetry, four minutes.
-const renderAttempts = 10
-
-// renderRetry is the pause after an attempt: 1, 4, 9, ... seconds, a minute at most.
-func renderRetry(attempt int) time.Duration {
-	return min(time.Duration(attempt*attempt)*time.Second, time.Minute)
-}
-
 type renderWorker struct {
 	river.WorkerDefaults[renderArgs]
 	pipeline *Pipeline
 }
 
 func (w *renderWorker) NextRetry(job *river.Job[renderArgs]) time.Time {
-	return time.Now().Add(renderRetry(job.Attempt))
+	return time.Now().Add(makeRetry(job.Attempt))
 }
 
-// Work renders one submission. It may run twice: a submission that is final is left
-// alone, and only the attempt that counts can commit. What goes wrong with the last
-// attempt ends the submission: nothing stays PENDING for ever.
+// Work renders one submission.
 func (w *renderWorker) Work(ctx context.Context, job *river.Job[renderArgs]) error {
-	err := recovered(func() error { return w.work(ctx, job) })
-	if err == nil || !lastAttempt(ctx, job.JobRow) {
-		return err
-	}
-	failure := w.pipeline.interrupted(ctx, platen.StageRender, job.Args.SubmissionID, err)
-	if err := w.pipeline.finishRender(ctx, job, nil, failure, 0); err != nil && !errors.Is(err, errSettled) {
-		return err
-	}
-	w.pipeline.metrics.rendered(failure, 0)
-	return nil
-}
-
-func (w *renderWorker) work(ctx context.Context, job *river.Job[renderArgs]) error {
-	p := w.pipeline
-	log := p.Log.With("submission", job.Args.SubmissionID, "account", job.Args.AccountID, "attempt", job.Attempt)
-	s, err := p.DB.Submission(ctx, storage.Scope{AccountID: job.Args.AccountID}, job.Args.SubmissionID)
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return river.JobCancel(err)
-	case err != nil:
-		return err
-	case s.State != platen.DocumentPending:
-		return nil
-	}
-	start := time.Now()
-	file, err := p.render(ctx, s, job.Attempt)
-	elapsed := time.Since(start)
-	var failure *platen.Failure
-	if err != nil && !errors.As(err, &failure) {
-		log.WarnContext(ctx, "rendering was interrupted and will be tried again", "error", err)
-		return err
-	}
-	if failure != nil && transient(failure) && job.Attempt < renderAttempts {
-		log.WarnContext(ctx, "rendering failed and will be tried again", "code", failure.Code, "error", failure.Message)
-		return failure
-	}
-	if err := p.finishRender(ctx, job, file, failure, elapsed); err != nil {
-		overtaken := errors.Is(err, errSettled) || errors.Is(err, storage.ErrFenced)
-		if overtaken && file != nil {
-			// Surely nobody names this copy. After any other error it may have been
-			// committed all the same, and the sweep decides.
-			_ = p.Blobs.Delete(context.WithoutCancel(ctx), file.BlobKey)
-		}
-		if errors.Is(err, errSettled) {
-			log.InfoContext(ctx, "another attempt was first")
-			return nil
-		}
-		// Fenced, the job is tried again and then finds what the other attempt did:
-		// River would complete or cancel it under that one's feet.
-		return err
-	}
-	p.metrics.rendered(failure, elapsed)
-	if failure != nil {
-		log.WarnContext(ctx, "document failed", "stage", failure.Stage, "code", failure.Code, "error", failure.Message)
-	} else {
-		log.InfoContext(ctx, "document processed", "ms", elapsed.Milliseconds(), "pages", file.PageCount, "bytes", file.ByteSize)
-	}
-	return nil
-}
-
-// transient tells whether a failure is of the machinery and not of the document, so
-// that trying again by ourselves makes sense.
-func transient(f *platen.Failure) bool {
-	return f.Code == platen.FailureBrowserGone || f.Code == platen.FailureStorage
-}
-
-var errSettled = errors.New("the document is settled already")
-
-// finishRender commits the outcome: the final state, the actions that follow with
-// their jobs, the event that shows all of it, and the end of this job (R6.1).
-func (p *Pipeline) finishRender(ctx context.Context, job *river.Job[renderArgs], file *platen.DocumentFile, failure *platen.Failure, elapsed time.Duration) error {
-	err := p.DB.InTx(ctx, func(tx *storage.Tx) error {
-		s, err := tx.LockSubmission(ctx, job.Args.AccountID, job.Args.SubmissionID)
-		if err != nil {
+	return w.pipeline.make(ctx, work{JobRow: job.JobRow, accountID: job.Args.AccountID, documentID: job.Args.SubmissionID, stage: platen.StageRender,
+		took: w.pipeline.metrics.renders,
+		do: func(ctx context.Context, d platen.AnyDocument) (*platen.DocumentFile, error) {
+			return w.pipeline.render(ctx, d.(*platen.Submission), job.Attempt)
+		},
+		complete: func(ctx context.Context, tx *sql.Tx) error {
+			_, err := river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx, job)
 			return err
-		}
-		if s.State != platen.DocumentPending {
-			return errSettled
-		}
-		if err := tx.Fence(ctx, job.ID, job.Attempt); err != nil {
-			return err
-		}
-		ms := int(elapsed.Milliseconds())
-		s.ProcessingTimeMS = &ms
-		if err := p.finish(ctx, tx, s, file, failure); err != nil {
-			return err
-		}
-		_, err = river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx.SQL(), job)
-		return err
-	})
-	if err == nil {
-		p.Hub.Nudge()
-	}
-	return err
-}
-
-// finish gives a locked submission its final state, with the actions that follow and
-// their jobs.
-func (p *Pipeline) finish(ctx context.Context, tx *storage.Tx, s *platen.Submission, file *platen.DocumentFile, failure *platen.Failure) error {
-	switch {
-	case failure == nil:
-		now := time.Now().UTC().Truncate(time.Microsecond)
-		s.State, s.File, s.ProcessedAt = platen.DocumentProcessed, file, &now
-	case failure.Code == platen.FailureDataInvalid:
-		s.State, s.Failure = platen.DocumentInvalidData, failure
-	default:
-		s.State, s.Failure = platen.DocumentFailed, failure
-	}
-	actions, err := p.newActions(ctx, tx, s)
-	if err != nil {
-		return err
-	}
-	if err := tx.FinishSubmission(ctx, s, actions); err != nil {
-		return err
-	}
-	return p.insertDeliveries(ctx, tx, actions)
+		}})
 }
 
 // watermark is what test documents are marked with (R3.5).
@@ -204,23 +83,13 @@ func (p *Pipeline) render(ctx context.Context, s *platen.Submission, attempt int
 		return nil, err
 	}
 	content := result.Content
-	file := &platen.DocumentFile{ContentType: s.Output.ContentType(), BlobKey: blobKey(s.ID, attempt, s.Output)}
+	file := &platen.DocumentFile{ContentType: s.Output.ContentType(), BlobKey: blobKey(s.ID, attempt, s.Extension())}
 	if s.Output == platen.OutputPDF {
 		if content, err = p.finishPDF(ctx, s, content, file); err != nil {
 			return nil, err
 		}
 	}
-	sum := sha256.Sum256(content)
-	file.ByteSize, file.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
-	if err := p.Blobs.Put(ctx, file.BlobKey, bytes.NewReader(content), file.ByteSize, file.ContentType); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		p.Log.ErrorContext(ctx, "storing a document failed", "submission", s.ID, "error", err)
-		return nil, &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, Retryable: true, OccurredAt: time.Now(),
-			Message: "The finished document could not be stored: the operator's storage refused it, or is full. The log says why."}
-	}
-	return file, nil
+	return file, p.keep(ctx, s.ID, file, content)
 }
 
 // finishPDF counts the pages of a printed PDF, marks that of a test, and then locks it
@@ -234,23 +103,10 @@ func (p *Pipeline) finishPDF(ctx context.Context, s *platen.Submission, content 
 		info, err = p.PDF.Inspect(ctx, content)
 	}
 	if err != nil {
-		return nil, pdfFailure(err)
+		return nil, pdfFailure(platen.StageRender, err)
 	}
 	file.PageCount = info.Pages
-	if s.Password == nil {
-		return content, nil
-	}
-	password, err := p.Keyring.Decrypt(s.Password, passwordContext(s))
-	if err != nil {
-		p.Log.ErrorContext(ctx, "the password of a document cannot be decrypted", "submission", s.ID, "error", err)
-		return nil, &platen.Failure{Stage: platen.StageRender, Code: platen.FailureSecretUnreadable, OccurredAt: time.Now(),
-			Message: "The stored password cannot be decrypted: the operator's PLATEN_SECRET_KEY lacks the key it was encrypted with. Put that key back and send the document again."}
-	}
-	if content, err = p.PDF.Protect(ctx, content, string(password)); err != nil {
-		return nil, pdfFailure(err)
-	}
-	file.PasswordProtected = true
-	return content, nil
+	return p.protect(ctx, platen.StageRender, &s.Document, content, file)
 }
 
 // checkData ends a submission whose data does not satisfy its template's JSON Schema,
@@ -337,15 +193,6 @@ func templateFailure(err error) error {
 		failure.Code = platen.FailureTemplateLimit
 	}
 	return failure
-}
-
-func pdfFailure(err error) error {
-	var mistake *pdf.Error
-	if !errors.As(err, &mistake) {
-		return err
-	}
-	return &platen.Failure{Stage: platen.StageRender, Code: platen.FailurePDFProcessing, OccurredAt: time.Now(),
-		Message: "The printed PDF could not be finished: " + mistake.Message}
 }
 
 func schemaFailure(err error) error {

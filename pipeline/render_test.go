@@ -16,7 +16,7 @@ func TestR2_1PlatensOwnNamesWinOverThoseOfData(t *testing.T) {
 		`"text"`:                    `"text"`,
 		`{"a":1,"template_id":"x"}`: `{"a":1,"template_id":"x"}`,
 	} {
-		s := &platen.Submission{Source: platen.SourceHTML, Record: platen.Record{ID: "sub_1"}, Data: json.RawMessage(data), Metadata: json.RawMessage(`{"m":1}`)}
+		s := &platen.Submission{Source: platen.SourceHTML, Document: platen.Document{Record: platen.Record{ID: "sub_1"}, Metadata: json.RawMessage(`{"m":1}`)}, Data: json.RawMessage(data)}
 		if data == "" {
 			s.Data = nil
 		}

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/riverqueue/river"
 
 	"platen"
-	"platen/pdf"
 	"platen/storage"
 )
 
@@ -134,11 +132,7 @@ type source struct {
 
 // prepare makes a submission of a request, or says all that is wrong with it.
 func (p *Pipeline) prepare(ctx context.Context, scope storage.Scope, r Request, known versions) (*platen.Submission, error) {
-	s := &platen.Submission{Record: platen.Record{AccountID: scope.AccountID, ID: platen.NewID(platen.KindSubmission), Test: scope.TestOnly},
-		Output: r.Output, Screenshot: r.Screenshot, Data: r.Data, Metadata: r.Metadata}
-	if len(s.Metadata) == 0 || string(s.Metadata) == "null" {
-		s.Metadata = json.RawMessage("{}")
-	}
+	s := &platen.Submission{Document: newDocument(scope, platen.KindSubmission), Output: r.Output, Screenshot: r.Screenshot, Data: r.Data}
 	if s.Output != platen.OutputPDF && s.Screenshot == nil {
 		s.Screenshot = new(platen.DefaultScreenshot())
 	}
@@ -146,7 +140,7 @@ func (p *Pipeline) prepare(ctx context.Context, scope storage.Scope, r Request, 
 	if r.Test != nil {
 		s.Test = *r.Test
 	}
-	expireAfter, expiryField := r.Expiry.Seconds, "expiresIn"
+	asked := wishes{metadata: r.Metadata, expireAfter: r.Expiry.Seconds, password: r.Password, presignedUpload: r.PresignedUpload}
 	switch {
 	case len(errs) > 0 && errs[0].Path == nil:
 		return nil, errs // without one source, nothing else can be judged
@@ -168,7 +162,7 @@ func (p *Pipeline) prepare(ctx context.Context, scope storage.Scope, r Request, 
 		}
 		s.Content = &content
 		if !r.Expiry.Set {
-			expireAfter = of.template.ExpireAfter
+			asked.expireAfter = of.template.ExpireAfter
 		}
 	default:
 		s.Source = platen.SourceHTML
@@ -185,52 +179,12 @@ func (p *Pipeline) prepare(ctx context.Context, scope storage.Scope, r Request, 
 		errs = append(errs, syntax...)
 	}
 	s.Content.Page = r.Page.Over(s.Content.Page)
+	errs = append(errs, asked.check(s, s.Output)...)
 	errs = append(errs, s.Validate()...)
-	if expireAfter != nil {
-		errs = append(errs, validateExpiry(*expireAfter, expiryField)...)
-		s.ExpiresAt = new(time.Now().Add(time.Duration(*expireAfter) * time.Second).UTC().Truncate(time.Microsecond))
-	}
-	if r.Password != nil {
-		mistakes := platen.ValidatePassword(*r.Password, s.Output)
-		if err := pdf.CheckPassword(*r.Password); len(mistakes) == 0 && err != nil {
-			mistakes.Add(platen.CodeInvalid, "This password cannot be used: "+err.Error()+".", "password")
-		}
-		errs = append(errs, mistakes...)
-	}
-	if r.PresignedUpload != nil {
-		errs = append(errs, r.PresignedUpload.Validate(time.Now()).At("presignedUpload")...)
-	}
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	var err error
-	if r.PresignedUpload != nil {
-		if s.PresignedUpload, err = p.sealPresignedUpload(s.ID, *r.PresignedUpload); err != nil {
-			return nil, err
-		}
-	}
-	if r.Password != nil {
-		s.Password, err = p.Keyring.Encrypt([]byte(*r.Password), passwordContext(s))
-	}
-	return s, err
-}
-
-// passwordContext binds an encrypted password to its document.
-func passwordContext(s *platen.Submission) string { return s.ID + " password" }
-
-func orZero[T any](value *T) (zero T) {
-	if value != nil {
-		return *value
-	}
-	return zero
-}
-
-func validateExpiry(seconds int, field string) platen.Errors {
-	var errs platen.Errors
-	if seconds < 1 || seconds > platen.MaxExpireAfter {
-		errs.Add(platen.CodeInvalid, fmt.Sprintf("Give 1 to %d seconds, or null for never.", platen.MaxExpireAfter), field)
-	}
-	return errs
+	return s, p.seal(s, asked)
 }
 
 // conflicts finds what cannot be given together. That there is not exactly one source
@@ -328,21 +282,4 @@ func (p *Pipeline) findSource(ctx context.Context, accountID, templateID string,
 		of.content.Page, err = p.DB.VersionPage(ctx, accountID, version.ID)
 	}
 	return of, err
-}
-
-// Await returns the submission when it has left PENDING, or as it is after the
-// patience is over; the work goes on after that.
-func (p *Pipeline) Await(ctx context.Context, s *platen.Submission, patience time.Duration) (*platen.Submission, error) {
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	scope := storage.Scope{AccountID: s.AccountID}
-	seen, err := p.Hub.Await(waiting, scope, s.ID)
-	if waiting.Err() != nil && ctx.Err() == nil {
-		// The history can lag behind the rows: what counts is how it is now.
-		return p.DB.Submission(ctx, scope, s.ID)
-	}
-	if err != nil || seen == nil {
-		return s, err
-	}
-	return seen, nil
 }

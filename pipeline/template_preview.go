@@ -30,14 +30,11 @@ type PreviewRequest struct {
 // submission that it returns is in no list, has no actions, and is removed after
 // PreviewLife. The error is platen.Errors when the caller can mend it.
 func (p *Pipeline) PreviewTemplate(ctx context.Context, accountID string, r PreviewRequest) (*platen.Submission, error) {
-	s := &platen.Submission{Record: platen.Record{AccountID: accountID, ID: platen.NewID(platen.KindSubmission), Test: true}, Preview: true,
-		Source: platen.SourceHTML, Output: r.Output, Content: &r.Content, Data: r.Data, Metadata: r.Metadata,
-		ExpiresAt: new(time.Now().Add(PreviewLife).UTC().Truncate(time.Microsecond))}
+	s := &platen.Submission{Document: newDocument(storage.Scope{AccountID: accountID, TestOnly: true}, platen.KindSubmission), Preview: true,
+		Source: platen.SourceHTML, Output: r.Output, Content: &r.Content, Data: r.Data}
+	s.Metadata, s.ExpiresAt = orEmpty(r.Metadata), new(time.Now().Add(PreviewLife).UTC().Truncate(time.Microsecond))
 	if s.Data == nil {
 		s.Data = r.Content.SampleData
-	}
-	if len(s.Metadata) == 0 || string(s.Metadata) == "null" {
-		s.Metadata = json.RawMessage("{}")
 	}
 	if s.Output != platen.OutputPDF {
 		s.Screenshot = new(platen.DefaultScreenshot())
@@ -67,7 +64,7 @@ func (p *Pipeline) PreviewTemplate(ctx context.Context, accountID string, r Prev
 	if err := p.accept(ctx, &once{}, s.ID, nil, []*platen.Submission{s}); err != nil {
 		return nil, err
 	}
-	if s, err = p.Await(ctx, s, time.Duration(s.Content.Page.Timeout)*time.Second+previewTurn); err != nil {
+	if s, err = Await(ctx, p, s, time.Duration(s.Content.Page.Timeout)*time.Second+previewTurn); err != nil {
 		return nil, err
 	}
 	if s.State == platen.DocumentPending {

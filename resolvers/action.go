@@ -45,7 +45,7 @@ func (r *Root) actions(ctx context.Context, filter platen.ActionFilter, first *i
 	if err != nil {
 		return nil, err
 	}
-	for id, kinds := range map[string][]platen.Kind{filter.IntegrationID: {platen.KindIntegration}, filter.SubjectID: {platen.KindSubmission, platen.KindTemplateVersion}} {
+	for id, kinds := range map[string][]platen.Kind{filter.IntegrationID: {platen.KindIntegration}, filter.SubjectID: {platen.KindSubmission, platen.KindCombined, platen.KindTemplateVersion}} {
 		if id != "" && !isKind(id, kinds) {
 			return nil, badInput("The filter's id " + id + " is not of the kind that it asks for.")
 		}
@@ -102,10 +102,17 @@ func (r action) Subject(ctx context.Context, objs []*graph.Action) ([]graph.Acti
 	if err != nil {
 		return nil, err
 	}
+	combined, err := r.DB.CombinedSubmissionsByID(ctx, scope(ctx), ids(objs, of(platen.KindCombined)))
+	if err != nil {
+		return nil, err
+	}
 	versions, err := r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids(objs, of(platen.KindTemplateVersion)))
 	return each(objs, err, func(a *graph.Action) graph.ActionSubject {
 		if s := submissions[a.Source.SubjectID]; s != nil {
 			return toSubmission(s)
+		}
+		if c := combined[a.Source.SubjectID]; c != nil {
+			return toCombined(c)
 		}
 		if v := versions[a.Source.SubjectID]; v != nil {
 			return toTemplateVersion(v)

@@ -90,7 +90,7 @@ func (r batch) Submissions(ctx context.Context, b *graph.SubmissionBatch, first 
 		}
 	}
 	within := scope(ctx)
-	c := &graph.SubmissionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: platen.SubmissionFilter{BatchID: b.ID, States: states}}
+	c := &graph.SubmissionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: platen.SubmissionFilter{BatchID: b.ID, DocumentFilter: platen.DocumentFilter{States: states}}}
 	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
 		func(ctx context.Context, p storage.Page) ([]*platen.Submission, storage.PageInfo, error) {
 			submissions, more, err := r.DB.SubmissionsOfBatch(ctx, within, b.ID, states, place, p.First)

@@ -31,6 +31,11 @@ func (r query) Node(ctx context.Context, id string) (graph.Node, error) {
 		return node(found(version, err, toTemplateVersion))
 	case platen.KindSubmission:
 		return node(r.Submission(ctx, id))
+	case platen.KindCombined:
+		return node(r.CombinedSubmission(ctx, id))
+	case platen.KindUpload:
+		u, err := r.DB.Upload(ctx, scope(ctx), id)
+		return node(found(u, err, toUpload))
 	case platen.KindBatch:
 		return node(r.SubmissionBatch(ctx, id))
 	case platen.KindAction:

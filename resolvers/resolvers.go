@@ -40,6 +40,9 @@ type (
 	integrationConnection struct{ *Root }
 	submission            struct{ *Root }
 	submissionConnection  struct{ *Root }
+	combined              struct{ *Root }
+	combinedConnection    struct{ *Root }
+	upload                struct{ *Root }
 	batch                 struct{ *Root }
 	batchConnection       struct{ *Root }
 	template              struct{ *Root }
@@ -64,6 +67,11 @@ func (r *Root) AwsS3Integration() graph.AwsS3IntegrationResolver { return integr
 func (r *Root) IntegrationConnection() graph.IntegrationConnectionResolver {
 	return integrationConnection{r}
 }
+func (r *Root) CombinedSubmission() graph.CombinedSubmissionResolver { return combined{r} }
+func (r *Root) CombinedSubmissionConnection() graph.CombinedSubmissionConnectionResolver {
+	return combinedConnection{r}
+}
+func (r *Root) Upload() graph.UploadResolver                   { return upload{r} }
 func (r *Root) SubmissionBatch() graph.SubmissionBatchResolver { return batch{r} }
 func (r *Root) SubmissionBatchConnection() graph.SubmissionBatchConnectionResolver {
 	return batchConnection{r}

@@ -39,15 +39,21 @@ func toFailure(f *platen.Failure) *graph.Failure {
 		Line: orNull(f.Line), Column: orNull(f.Column), DataErrors: violations, ProviderCode: orNull(f.ProviderCode), Details: f.Details}
 }
 
-// maxWait is how long createSubmission may be asked to wait, in seconds.
+// maxWait is how long a call may be asked to wait for its document, in seconds.
 const maxWait = 60
 
-func (r mutation) CreateSubmission(ctx context.Context, input graph.CreateSubmissionInput) (*graph.CreateSubmissionPayload, error) {
+// patience reads for how long a call waits.
+func patience(field graphql.Omittable[*int]) (time.Duration, platen.Errors) {
 	var errs platen.Errors
-	wait := given(input.Wait)
+	wait := given(field)
 	if wait < 0 || wait > maxWait {
 		errs.Add(platen.CodeInvalid, "wait is 0 to 60 seconds.", "wait")
 	}
+	return time.Duration(wait) * time.Second, errs
+}
+
+func (r mutation) CreateSubmission(ctx context.Context, input graph.CreateSubmissionInput) (*graph.CreateSubmissionPayload, error) {
+	wait, errs := patience(input.Wait)
 	key, mistakes := idempotencyKey(input.IdempotencyKey)
 	shown, err := userErrors(append(errs, mistakes...).Err(), "input")
 	if err != nil || len(shown) > 0 {
@@ -58,10 +64,8 @@ func (r mutation) CreateSubmission(ctx context.Context, input graph.CreateSubmis
 	if err != nil || len(shown) > 0 {
 		return &graph.CreateSubmissionPayload{UserErrors: shown}, err
 	}
-	if wait > 0 && s.State == platen.DocumentPending {
-		if s, err = r.Pipeline.Await(ctx, s, time.Duration(wait)*time.Second); err != nil {
-			return nil, err
-		}
+	if s, err = pipeline.Await(ctx, r.Pipeline, s, wait); err != nil {
+		return nil, err
 	}
 	return &graph.CreateSubmissionPayload{Submission: toSubmission(s), UserErrors: shown}, nil
 }
@@ -145,17 +149,23 @@ func fromSubmissionFilter(filter *graph.SubmissionFilter) (platen.SubmissionFilt
 	if filter == nil {
 		return platen.SubmissionFilter{}, nil
 	}
-	f := platen.SubmissionFilter{TemplateID: given(filter.TemplateID), BatchID: given(filter.BatchID), States: filter.States.Value(),
-		Test: filter.Test.Value(), Metadata: filter.Metadata.Value()}
+	of, err := fromDocumentFilter(filter.States.Value(), filter.Test.Value(), filter.CreatedAt.Value(), filter.Metadata.Value())
+	f := platen.SubmissionFilter{DocumentFilter: of, TemplateID: given(filter.TemplateID), BatchID: given(filter.BatchID)}
 	for id, kind := range map[string]platen.Kind{f.TemplateID: platen.KindTemplate, f.BatchID: platen.KindBatch} {
 		if id != "" && platen.KindOf(id) != kind {
 			return f, badInput("The filter's id " + id + " is not of the kind that it asks for.")
 		}
 	}
+	return f, err
+}
+
+// fromDocumentFilter reads what the filters of all documents have.
+func fromDocumentFilter(states []platen.DocumentState, test *bool, within *graph.DateTimeRange, metadata json.RawMessage) (platen.DocumentFilter, error) {
+	f := platen.DocumentFilter{States: states, Test: test, Metadata: metadata}
 	if errs := platen.ValidateMetadata(f.Metadata); len(errs) > 0 && string(f.Metadata) != "null" {
 		return f, badInput("The filter's metadata: " + errs[0].Message)
 	}
-	if within := filter.CreatedAt.Value(); within != nil {
+	if within != nil {
 		f.From, f.Until = within.From.Value(), within.Until.Value()
 	}
 	return f, nil
@@ -259,31 +269,42 @@ func (r submission) content(ctx context.Context, s *graph.Submission) (*platen.S
 }
 
 func (r submission) DownloadURL(_ context.Context, s *graph.Submission, expiresIn int) (*string, error) {
+	return r.downloadURL(s.Source, expiresIn)
+}
+
+func (r *Root) downloadURL(document platen.AnyDocument, expiresIn int) (*string, error) {
 	life := time.Duration(expiresIn) * time.Second
 	if life < pipeline.MinDownloadLife || life > pipeline.MaxDownloadLife {
 		return nil, badInput("expiresIn is 1 to 604800 seconds.")
 	}
-	return orNull(r.Pipeline.DownloadURL(s.Source, life)), nil
+	return orNull(r.Pipeline.DownloadURL(document, life)), nil
 }
 
 func (r submission) Actions(ctx context.Context, objs []*graph.Submission, only *platen.ActionType) ([][]*graph.Action, error) {
+	return actionsOf(ctx, r.Root, objs, func(s *graph.Submission) platen.AnyDocument { return s.Source }, only)
+}
+
+// actionsOf reads the actions of documents, all at once.
+func actionsOf[O any](ctx context.Context, r *Root, objs []O, document func(O) platen.AnyDocument, only *platen.ActionType) ([][]*graph.Action, error) {
 	// A PENDING document has none, whatever was committed since it was read; an
 	// event, or a snapshot, brings its own.
-	read := ids(objs, func(s *graph.Submission) string {
-		if s.Source.State == platen.DocumentPending || s.Source.Actions != nil {
+	read := ids(objs, func(obj O) string {
+		d := document(obj).Common()
+		if d.State == platen.DocumentPending || d.Actions != nil {
 			return ""
 		}
-		return s.ID
+		return d.ID
 	})
 	actions := map[string][]*platen.Action{}
 	var err error
 	if len(read) > 0 {
 		actions, err = r.DB.ActionsOf(ctx, caller(ctx).AccountID, read)
 	}
-	return each(objs, err, func(s *graph.Submission) []*graph.Action {
-		of := s.Source.Actions
+	return each(objs, err, func(obj O) []*graph.Action {
+		d := document(obj).Common()
+		of := d.Actions
 		if of == nil {
-			of = actions[s.ID]
+			of = actions[d.ID]
 		}
 		return toActions(of, only)
 	})

@@ -14,7 +14,7 @@ func (r subscription) SubmissionUpdated(ctx context.Context, id string) (<-chan 
 	if platen.KindOf(id) != platen.KindSubmission {
 		return nil, notFound("submission", id)
 	}
-	updates, err := r.Hub.Submission(ctx, scope(ctx), id)
+	updates, err := r.Hub.Document(ctx, scope(ctx), id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, notFound("submission", id)
 	}

@@ -202,7 +202,10 @@ func (w *walk) pageSize(field *ast.Field) int {
 			return largest
 		}
 	}
-	if w.isConnection(field.SelectionSet, w.depth) {
+	switch {
+	case field.Name == "sources":
+		return largest // of a combined submission: it has no pages, and mostly fewer
+	case w.isConnection(field.SelectionSet, w.depth):
 		return usual
 	}
 	return 1

@@ -57,6 +57,7 @@ func New(o Options) *Server {
 	mux.Handle("/graphql", s.authenticate(limitBody(s.graphql())))
 	mux.HandleFunc("GET /schema.graphql", s.schema)
 	mux.HandleFunc("GET /files/{account}/{name}", s.file)
+	mux.HandleFunc("PUT /files/{account}/{name}", s.upload)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
@@ -258,7 +259,7 @@ const homePage = `<!doctype html>
 func (s *Server) file(w http.ResponseWriter, r *http.Request) {
 	document, content, err := s.Pipeline.Download(r.Context(), r.URL.Path, r.URL.Query().Get("signature"))
 	switch {
-	case errors.Is(err, pipeline.ErrDownloadSignature), errors.Is(err, pipeline.ErrDownloadExpired):
+	case errors.Is(err, pipeline.ErrSignature), errors.Is(err, pipeline.ErrSignatureExpired):
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	case errors.Is(err, pipeline.ErrDownloadGone):
@@ -278,4 +279,43 @@ func (s *Server) file(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")     // the address is a key
 	h.Set("X-Content-Type-Options", "nosniff")
 	http.ServeContent(w, r, "", *document.ProcessedAt, content)
+}
+
+// uploadPause is for how long the bytes of an upload may pause.
+const uploadPause = 30 * time.Second
+
+// upload takes the bytes of an upload from whoever holds its signed address.
+func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
+	body := &pausing{r.Body, http.NewResponseController(w)}
+	defer func() { _ = body.connection.SetReadDeadline(time.Time{}) }()
+	u, err := s.Pipeline.Receive(r.Context(), r.URL.Path, r.URL.Query().Get("signature"), r.ContentLength, body)
+	var mistake *platen.Error
+	switch {
+	case errors.Is(err, pipeline.ErrSignature), errors.Is(err, pipeline.ErrSignatureExpired):
+		http.Error(w, err.Error(), http.StatusForbidden)
+	case errors.Is(err, pipeline.ErrUploadGone):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.As(err, &mistake) && mistake.Code == platen.CodeConflict:
+		http.Error(w, mistake.Message, http.StatusConflict)
+	case errors.As(err, &mistake):
+		http.Error(w, mistake.Message, http.StatusUnprocessableEntity)
+	case err != nil:
+		s.Log.ErrorContext(r.Context(), "an upload failed", "path", r.URL.Path, "error", err)
+		http.Error(w, "The upload cannot be taken at the moment; put it again soon.", http.StatusServiceUnavailable)
+	default:
+		answer(w, http.StatusOK, map[string]any{"id": u.ID, "byteSize": u.ByteSize, "pageCount": u.PageCount, "sha256": u.SHA256})
+	}
+}
+
+// pausing is a body that may be as long as it says, but not stop for long.
+type pausing struct {
+	io.Reader
+	connection *http.ResponseController
+}
+
+func (p *pausing) Read(into []byte) (int, error) {
+	if err := p.connection.SetReadDeadline(time.Now().Add(uploadPause)); err != nil {
+		return 0, err
+	}
+	return p.Reader.Read(into)
 }

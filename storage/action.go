@@ -64,26 +64,36 @@ func (r *actionRow) action() (*platen.Action, error) {
 // addActions inserts new, pending actions of a subject.
 func (t *Tx) addActions(ctx context.Context, subject platen.Subject, actions []*platen.Action) error {
 	record := subject.Base()
-	submission, version := sql.NullString{}, sql.NullString{}
-	switch subject.(type) {
-	case *platen.Submission:
-		submission = nullString(record.ID)
-	case *platen.TemplateVersion:
-		version = nullString(record.ID)
-	}
+	of := subjectColumn(subject)
 	for _, a := range actions {
 		a.AccountID, a.SubjectID, a.Test = record.AccountID, record.ID, record.Test
 		a.State, a.Revision = platen.ActionPending, 1
-		if err := t.tx.GetContext(ctx, &a.CreatedAt, `insert into actions (account_id, id, type, state, integration_id, submission_id,
-				template_version_id, test, after_uploads, presigned_upload, destination)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning created_at`, a.AccountID, a.ID, a.Type, a.State,
-			nullString(a.IntegrationID), submission, version, a.Test, a.AfterUploads, a.PresignedUpload, a.Destination); err != nil {
+		if err := t.tx.GetContext(ctx, &a.CreatedAt, `insert into actions (account_id, id, type, state, integration_id, `+of+`,
+				test, after_uploads, presigned_upload, destination)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning created_at`, a.AccountID, a.ID, a.Type, a.State,
+			nullString(a.IntegrationID), record.ID, a.Test, a.AfterUploads, a.PresignedUpload, a.Destination); err != nil {
 			return err
 		}
 		a.UpdatedAt, a.TriedSince = a.CreatedAt, a.CreatedAt
 	}
 	record.Actions, record.PendingActions = actions, len(actions)
 	return nil
+}
+
+// subjectColumn is the column of an action that names its subject.
+func subjectColumn(subject platen.Subject) string {
+	if d, ok := subject.(platen.AnyDocument); ok {
+		return tablesOf(d).id
+	}
+	return "template_version_id"
+}
+
+// subjectTable is where a subject is kept.
+func subjectTable(subject platen.Subject) string {
+	if d, ok := subject.(platen.AnyDocument); ok {
+		return tablesOf(d).documents
+	}
+	return "template_versions"
 }
 
 // UpdateAction writes a changed action, with the event that shows it. The subject is
@@ -120,11 +130,7 @@ func (t *Tx) UpdateAction(ctx context.Context, subject platen.Subject, a *platen
 			record.PendingActions++
 		}
 	}
-	table := "submissions"
-	if _, version := subject.(*platen.TemplateVersion); version {
-		table = "template_versions"
-	}
-	if _, err := t.tx.ExecContext(ctx, `update `+table+` set pending_actions = $3, changes = $4 where account_id = $1 and id = $2`,
+	if _, err := t.tx.ExecContext(ctx, `update `+subjectTable(subject)+` set pending_actions = $3, changes = $4 where account_id = $1 and id = $2`,
 		record.AccountID, record.ID, record.PendingActions, record.Changes); err != nil {
 		return err
 	}
@@ -272,14 +278,15 @@ func (t *Tx) RetryActions(ctx context.Context, accountID string, refs []ActionRe
 	if err := t.tx.SelectContext(ctx, &retried, `update actions set state = 'PENDING', next_attempt_at = null, revision = revision + 1,
 			tried_since = clock_timestamp(), tried_before = attempts, updated_at = clock_timestamp()
 		where account_id = $1 and id = any($2) and state = 'FAILED' and (type = 'WEBHOOK' or not exists (select 1 from submissions s
-			where s.account_id = $1 and s.id = actions.submission_id and s.expired_at is not null)) returning id, subject_id`, accountID, pq.Array(ids)); err != nil {
+			where s.account_id = $1 and s.id = actions.submission_id and s.expired_at is not null) and not exists (select 1 from combined_submissions c
+			where c.account_id = $1 and c.id = actions.combined_submission_id and c.expired_at is not null)) returning id, subject_id`, accountID, pq.Array(ids)); err != nil {
 		return nil, err
 	}
 	subjects := make([]string, len(retried))
 	for i, ref := range retried {
 		subjects[i] = ref.SubjectID
 	}
-	for _, table := range []string{"submissions", "template_versions"} {
+	for _, table := range []string{"submissions", "combined_submissions", "template_versions"} {
 		if _, err := t.tx.ExecContext(ctx, `update `+table+` set pending_actions = pending_actions + 1, changes = changes + 1
 			where account_id = $1 and id = any($2)`, accountID, pq.Array(subjects)); err != nil {
 			return nil, err

@@ -1,10 +1,21 @@
 package storage
 
-// These are for the tests of what reading costs.
-var (
-	SubmissionList = submissionList
-	MetadataPairs  = metadataPairs
-	RarestFirst    = (*DB).rarestFirst
+import (
+	"context"
+
+	"platen"
 )
 
+// These are for the tests of what reading costs.
+var MetadataPairs = metadataPairs
+
 const Batches = batches
+
+// SubmissionList is the statement of a page of submissions.
+func (d *DB) SubmissionList(ctx context.Context, scope Scope, filter platen.SubmissionFilter, page Page) (string, []any, error) {
+	chosen, err := d.chooseSubmissions(ctx, scope, filter)
+	if err != nil {
+		return "", nil, err
+	}
+	return chosen.list(page)
+}

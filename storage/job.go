@@ -51,9 +51,11 @@ func (d *DB) QueueDepths(ctx context.Context) (depths []QueueDepth, err error) {
 	return depths, err
 }
 
-// UnnamedBlobs tells which of these blobs no document names as its copy.
+// UnnamedBlobs tells which of these blobs nothing names as its copy.
 func (d *DB) UnnamedBlobs(ctx context.Context, keys []string) (unnamed []string, err error) {
 	err = d.db.SelectContext(ctx, &unnamed, `select asked.key from unnest($1::text[]) as asked (key)
-		where not exists (select 1 from submissions where blob_key = asked.key)`, pq.Array(keys))
+		where not exists (select 1 from submissions where blob_key = asked.key)
+			and not exists (select 1 from combined_submissions where blob_key = asked.key)
+			and not exists (select 1 from uploads where blob_key = asked.key)`, pq.Array(keys))
 	return unnamed, err
 }

@@ -115,20 +115,20 @@ func TestR3_7APageOfAMillionCostsWhatAPageOfAThousandDoes(t *testing.T) {
 			"the middle":               {scope, platen.SubmissionFilter{}, storage.Page{First: 25, After: cursor}},
 			"backward":                 {scope, platen.SubmissionFilter{}, storage.Page{Last: 25, Before: cursor}},
 			"a test token":             {storage.Scope{AccountID: account.ID, TestOnly: true}, platen.SubmissionFilter{}, first},
-			"test":                     {scope, platen.SubmissionFilter{Test: new(true)}, first},
-			"live":                     {scope, platen.SubmissionFilter{Test: new(false)}, storage.Page{First: 25, After: cursor}},
+			"test":                     {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{Test: new(true)}}, first},
+			"live":                     {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{Test: new(false)}}, storage.Page{First: 25, After: cursor}},
 			"template":                 {scope, platen.SubmissionFilter{TemplateID: templates[4]}, storage.Page{First: 25, After: cursor}},
 			"template without any":     {scope, platen.SubmissionFilter{TemplateID: platen.NewID(platen.KindTemplate)}, first},
 			"batch":                    {scope, platen.SubmissionFilter{BatchID: batches[1]}, first},
-			"a common state":           {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed}}, first},
-			"a rare state":             {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentInvalidData}}, first},
-			"two states":               {scope, platen.SubmissionFilter{States: []platen.DocumentState{platen.DocumentProcessed, platen.DocumentFailed}}, first},
-			"all states":               {scope, platen.SubmissionFilter{States: []platen.DocumentState{"PENDING", "PROCESSED", "FAILED", "INVALID_DATA"}}, storage.Page{Last: 25, Before: cursor}},
-			"a range of time":          {scope, platen.SubmissionFilter{From: from, Until: until}, first},
-			"metadata":                 {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"c4"}`)}, storage.Page{First: 25, After: cursor}},
-			"a common and a rare pair": {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"year":2026,"order":"o1"}`)}, first},
-			"another such":             {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"year":2026,"order":"o5"}`)}, first},
-			"metadata of no document":  {scope, platen.SubmissionFilter{Metadata: json.RawMessage(`{"customer":"nobody"}`)}, first},
+			"a common state":           {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{States: []platen.DocumentState{platen.DocumentProcessed}}}, first},
+			"a rare state":             {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{States: []platen.DocumentState{platen.DocumentInvalidData}}}, first},
+			"two states":               {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{States: []platen.DocumentState{platen.DocumentProcessed, platen.DocumentFailed}}}, first},
+			"all states":               {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{States: []platen.DocumentState{"PENDING", "PROCESSED", "FAILED", "INVALID_DATA"}}}, storage.Page{Last: 25, Before: cursor}},
+			"a range of time":          {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{From: from, Until: until}}, first},
+			"metadata":                 {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{Metadata: json.RawMessage(`{"customer":"c4"}`)}}, storage.Page{First: 25, After: cursor}},
+			"a common and a rare pair": {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{Metadata: json.RawMessage(`{"year":2026,"order":"o1"}`)}}, first},
+			"another such":             {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{Metadata: json.RawMessage(`{"year":2026,"order":"o5"}`)}}, first},
+			"metadata of no document":  {scope, platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{Metadata: json.RawMessage(`{"customer":"nobody"}`)}}, first},
 		}
 	}
 	const small, large = 1000, 1_000_000
@@ -136,11 +136,7 @@ func TestR3_7APageOfAMillionCostsWhatAPageOfAThousandDoes(t *testing.T) {
 	cost := map[string]int{}
 	measure := func(of one) (blocks, rows int) {
 		t.Helper()
-		pairs, err := storage.RarestFirst(db, t.Context(), account.ID, storage.MetadataPairs(of.filter.Metadata))
-		if err != nil {
-			t.Fatal(err)
-		}
-		statement, args, err := storage.SubmissionList(of.scope, of.filter, pairs, of.page)
+		statement, args, err := db.SubmissionList(t.Context(), of.scope, of.filter, of.page)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,8 +189,8 @@ func TestR3_7ManyNamesOfMetadataAreLookedForAtOnce(t *testing.T) {
 		}
 		return text
 	}
-	s := &platen.Submission{Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Source: platen.SourceHTML,
-		Output: platen.OutputPDF, Content: &platen.TemplateContent{HTML: "x"}, Metadata: encoded()}
+	s := &platen.Submission{Document: platen.Document{Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Metadata: encoded()},
+		Source: platen.SourceHTML, Output: platen.OutputPDF, Content: &platen.TemplateContent{HTML: "x"}}
 	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateSubmissions(t.Context(), []*platen.Submission{s}) }); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +198,7 @@ func TestR3_7ManyNamesOfMetadataAreLookedForAtOnce(t *testing.T) {
 	defer cancel()
 	find := func() int {
 		t.Helper()
-		filter := platen.SubmissionFilter{Metadata: encoded(), States: []platen.DocumentState{"PENDING", "PROCESSED", "FAILED", "INVALID_DATA"}}
+		filter := platen.SubmissionFilter{DocumentFilter: platen.DocumentFilter{Metadata: encoded(), States: []platen.DocumentState{"PENDING", "PROCESSED", "FAILED", "INVALID_DATA"}}}
 		found, _, err := db.Submissions(ctx, storage.Scope{AccountID: account.ID}, filter, storage.Page{First: 25})
 		if err != nil {
 			t.Fatal(err)
@@ -234,7 +230,7 @@ func TestR3_8WhatHasToExpireIsJudgedByOneClock(t *testing.T) {
 	}
 	for behind, want := range map[time.Duration]int{time.Minute: 0, 0: 1} {
 		now := time.Now().Add(-behind)
-		if found, err := db.SubmissionsToExpire(t.Context(), now, now.Add(-24*time.Hour), 10); err != nil || len(found) != want {
+		if found, err := db.DocumentsToExpire(t.Context(), now, now.Add(-24*time.Hour), 10); err != nil || len(found) != want {
 			t.Errorf("a node that is %v behind finds %v, %v", behind, found, err)
 		}
 	}

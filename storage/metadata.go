@@ -37,19 +37,19 @@ func metadataPairs(metadata json.RawMessage) [][]byte {
 	return pairs
 }
 
-// commonPair is from how many submissions on a pair counts as common.
+// commonPair is from how many documents on a pair counts as common.
 const commonPair = 1000
 
-// rarestFirst moves the pair that fewest of the account's submissions have to the front,
+// rarestFirst moves the pair that fewest of the account's documents have to the front,
 // where it leads the search: a page of {"year": 2026, "customer": "c4"} costs what its
 // customer has, in whatever order the two are given.
-func (d *DB) rarestFirst(ctx context.Context, accountID string, pairs [][]byte) ([][]byte, error) {
+func (d *DB) rarestFirst(ctx context.Context, in documentTables, accountID string, pairs [][]byte) ([][]byte, error) {
 	if len(pairs) < 2 {
 		return pairs, nil
 	}
 	var rarest []byte
 	err := d.db.GetContext(ctx, &rarest, `select given.pair from unnest($2::bytea[]) as given (pair) cross join lateral
-		(select count(*) as n from (select 1 from submission_metadata where account_id = $1 and submission_metadata.pair = given.pair limit $3) as found) as counted
+		(select count(*) as n from (select 1 from `+in.metadata+` as had where account_id = $1 and had.pair = given.pair limit $3) as found) as counted
 		order by n, given.pair limit 1`, accountID, pq.ByteaArray(pairs), commonPair)
 	if err != nil {
 		return nil, err
@@ -100,23 +100,25 @@ func canonicalNumber(number string) string {
 	return sign + trimmed + "e" + strconv.FormatInt(exponent+int64(len(digits)-len(trimmed)), 10)
 }
 
-// createMetadata inserts the pairs by which these new submissions are found.
-func (t *Tx) createMetadata(ctx context.Context, accountID string, submissions []*platen.Submission) error {
+// createMetadata inserts the pairs by which these new documents of one kind and account
+// are found; previews are found by none.
+func (t *Tx) createMetadata(ctx context.Context, documents []platen.AnyDocument) error {
 	var ids []string
 	var pairs [][]byte
-	for _, s := range submissions {
-		if s.Preview {
+	for _, d := range documents {
+		if s, ok := d.(*platen.Submission); ok && s.Preview {
 			continue
 		}
-		for _, pair := range metadataPairs(s.Metadata) {
-			ids, pairs = append(ids, s.ID), append(pairs, pair)
+		for _, pair := range metadataPairs(d.Common().Metadata) {
+			ids, pairs = append(ids, d.Common().ID), append(pairs, pair)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	// now() is the transaction's: the submissions' own created_at.
-	_, err := t.tx.ExecContext(ctx, `insert into submission_metadata (account_id, pair, at, submission_id)
-		select $1, pair, now(), id from unnest($2::bytea[], $3::text[]) as new (pair, id)`, accountID, pq.ByteaArray(pairs), pq.Array(ids))
+	in := tablesOf(documents[0])
+	// now() is the transaction's: the documents' own created_at.
+	_, err := t.tx.ExecContext(ctx, `insert into `+in.metadata+` (account_id, pair, at, `+in.id+`)
+		select $1, pair, now(), id from unnest($2::bytea[], $3::text[]) as new (pair, id)`, documents[0].Common().AccountID, pq.ByteaArray(pairs), pq.Array(ids))
 	return err
 }

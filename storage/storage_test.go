@@ -36,13 +36,14 @@ func process(t *testing.T, db *storage.DB, s *platen.Submission, i *platen.Integ
 	action := &platen.Action{ID: platen.NewID(platen.KindAction), Type: platen.ActionAWSS3Upload,
 		IntegrationID: i.ID}
 	err := db.InTx(t.Context(), func(tx *storage.Tx) error {
-		locked, err := tx.LockSubmission(t.Context(), s.AccountID, s.ID)
+		locked, err := tx.LockDocument(t.Context(), s.AccountID, s.ID)
 		if err != nil {
 			return err
 		}
-		locked.State, locked.ProcessedAt, locked.ProcessingTimeMS = platen.DocumentProcessed, &now, &ms
-		locked.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 5 << 30, PageCount: 3, SHA256: "ab", BlobKey: s.ID + "/1-x.pdf"}
-		return tx.FinishSubmission(t.Context(), locked, []*platen.Action{action})
+		d := locked.Common()
+		d.State, d.ProcessedAt, d.ProcessingTimeMS = platen.DocumentProcessed, &now, &ms
+		d.File = &platen.DocumentFile{ContentType: "application/pdf", ByteSize: 5 << 30, PageCount: 3, SHA256: "ab", BlobKey: s.ID + "/1-x.pdf"}
+		return tx.FinishDocument(t.Context(), locked, []*platen.Action{action})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestR1_3AnotherAccountSeesNothing(t *testing.T) {
 		"version":        func(a string) error { _, err := db.TemplateVersion(t.Context(), a, version.ID); return err },
 		"integration":    func(a string) error { _, err := db.Integration(t.Context(), a, i.ID); return err },
 		"lock submission": func(a string) error {
-			return db.InTx(t.Context(), func(tx *storage.Tx) error { _, err := tx.LockSubmission(t.Context(), a, s.ID); return err })
+			return db.InTx(t.Context(), func(tx *storage.Tx) error { _, err := tx.LockDocument(t.Context(), a, s.ID); return err })
 		},
 	}
 	for name, read := range reads {
@@ -222,7 +223,7 @@ func TestWhatASubmissionIsMadeOfIsKeptAsItWasSent(t *testing.T) {
 	t.Parallel()
 	db := storagetest.New(t)
 	account, _, _ := storagetest.Account(t, db)
-	s := &platen.Submission{Source: platen.SourceHTML, Output: platen.OutputPDF, Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Metadata: []byte(`{"b":1.10,"a":[1e2]}`),
+	s := &platen.Submission{Source: platen.SourceHTML, Output: platen.OutputPDF, Document: platen.Document{Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Metadata: []byte(`{"b":1.10,"a":[1e2]}`)},
 		Data:    []byte(`{"price":10.00,"big":12345678901234567890}`),
 		Content: &platen.TemplateContent{HTML: "<p>", CSS: "p{}", HeaderHTML: "h", FooterHTML: "f", Page: platen.DefaultPageSettings()}}
 	s.Content.Page.Scale = 1.5
@@ -255,11 +256,11 @@ func TestR6_1ProcessedAndItsActionsAreOneEvent(t *testing.T) {
 	s := storagetest.Submission(t, db, account.ID, false)
 	action := process(t, db, s, integration(t, db, account.ID, platen.AppliesToLive))
 	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
-		locked, err := tx.LockSubmission(t.Context(), account.ID, s.ID)
+		locked, err := tx.LockDocument(t.Context(), account.ID, s.ID)
 		if err != nil {
 			return err
 		}
-		a := locked.Actions[0]
+		a := locked.Common().Actions[0]
 		a.State, a.Attempts, a.Upload = platen.ActionProcessed, 1, &platen.UploadReceipt{Bucket: "archive", Key: "k", ETag: `"e"`}
 		return tx.UpdateAction(t.Context(), locked, a)
 	}); err != nil {
@@ -310,11 +311,11 @@ func TestEventsAreReadInCommitOrderAndNoneIsMissed(t *testing.T) {
 			for n := range each {
 				rollback := errors.New("rolled back on purpose")
 				err := db.InTx(t.Context(), func(tx *storage.Tx) error {
-					s, err := tx.LockSubmission(t.Context(), account.ID, shared.ID)
+					s, err := tx.LockDocument(t.Context(), account.ID, shared.ID)
 					if err != nil {
 						return err
 					}
-					a := s.Actions[0]
+					a := s.Common().Actions[0]
 					a.Attempts++
 					if err := tx.UpdateAction(t.Context(), s, a); err != nil {
 						return err

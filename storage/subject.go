@@ -22,19 +22,6 @@ func (t *Tx) LockSubject(ctx context.Context, accountID, id string) (platen.Subj
 	return subject(ctx, t.tx, Scope{AccountID: accountID}, id, " for update")
 }
 
-// LockSubmission is LockSubject for what has to be a submission.
-func (t *Tx) LockSubmission(ctx context.Context, accountID, id string) (*platen.Submission, error) {
-	locked, err := t.LockSubject(ctx, accountID, id)
-	if err != nil {
-		return nil, err
-	}
-	s, ok := locked.(*platen.Submission)
-	if !ok {
-		return nil, ErrNotFound
-	}
-	return s, nil
-}
-
 // lockRecord makes the transactions that change a record wait for one another
 // without numbering them. The history is read in the order of transaction numbers,
 // and PostgreSQL numbers a transaction when it first writes. A row lock is too late
@@ -110,6 +97,13 @@ func subjectRow(ctx context.Context, q querier, scope Scope, id, lock string) (p
 			return nil, notFound(err)
 		}
 		return row.submission()
+	case platen.KindCombined:
+		var row combinedRow
+		if err := q.GetContext(ctx, &row, `select `+documentColumns+` from combined_submissions
+			where account_id = $1 and id = $2 and (test or not $3)`+lock, scope.AccountID, id, scope.TestOnly); err != nil {
+			return nil, notFound(err)
+		}
+		return row.combined()
 	case platen.KindTemplateVersion:
 		if lock != "" {
 			lock += " of v"
@@ -173,6 +167,18 @@ func (t *Tx) subjects(ctx context.Context, accountID string, ids []string) (map[
 		}
 		subjects[s.ID] = s
 	}
+	var combined []*combinedRow
+	if err := t.tx.SelectContext(ctx, &combined, `select `+documentColumns+` from combined_submissions
+		where account_id = $1 and id = any($2)`, accountID, pq.Array(ids)); err != nil {
+		return nil, err
+	}
+	for _, row := range combined {
+		c, err := row.combined()
+		if err != nil {
+			return nil, err
+		}
+		subjects[c.ID] = c
+	}
 	var versions []*templateVersionRow
 	if err := t.tx.SelectContext(ctx, &versions, templateVersions+` where v.account_id = $1 and v.id = any($2)`, accountID, pq.Array(ids)); err != nil {
 		return nil, err
@@ -192,6 +198,8 @@ func subjectFrom(id string, body []byte) (subject platen.Subject, err error) {
 	switch platen.KindOf(id) {
 	case platen.KindSubmission:
 		subject = new(platen.Submission)
+	case platen.KindCombined:
+		subject = new(platen.CombinedSubmission)
 	case platen.KindTemplateVersion:
 		subject = new(platen.TemplateVersion)
 	default:

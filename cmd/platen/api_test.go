@@ -625,7 +625,7 @@ func TestR3_4ADownloadIsSignedExpiresAndHasRanges(t *testing.T) {
 			t.Errorf("%s: %d, want 403", name, response.StatusCode)
 		}
 	}
-	expired := shared.pipeline.DownloadURL(&root.Submission{Record: root.Record{AccountID: c.account.ID, ID: doc.ID}, File: &root.DocumentFile{}}, -time.Minute)
+	expired := shared.pipeline.DownloadURL(&root.Submission{Document: root.Document{Record: root.Record{AccountID: c.account.ID, ID: doc.ID}, File: &root.DocumentFile{}}}, -time.Minute)
 	if response, body := c.download(expired); response.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "expired") {
 		t.Errorf("an expired address: %d %s", response.StatusCode, body)
 	}

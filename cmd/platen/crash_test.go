@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -124,6 +125,24 @@ func TestR9_1NodesOfOneDatabaseAndBucketAreOnePlaten(t *testing.T) {
 	if keys := bucket.Keys("own-copies"); len(keys) != 1 || !strings.HasPrefix(keys[0], "platen/"+doc.ID+"/") {
 		t.Errorf("the bucket holds %v", keys)
 	}
+	// Uploads come to the one, and another helps to make and combine what the other makes.
+	startProgram(t, emptyFolder(t), append(environ, "PLATEN_ROLES=worker")...)
+	brought := c.uploaded(c.live, "terms.pdf", whole)
+	letters := make([]vars, 30)
+	for i := range letters {
+		letters[i] = vars{"html": "<p>{{ n }}</p>", "data": vars{"n": i}}
+	}
+	_, ids := c.batch(c.live, vars{"submissions": letters})
+	end := c.finalCombined(c.live, c.combine(c.live, vars{"sources": append(sourcesOf(ids...), vars{"uploadId": brought})}).ID)
+	if end.State != "PROCESSED" {
+		t.Fatalf("%v", end)
+	}
+	_, combined := c.download(end.DownloadURL)
+	for i, word := range words(t, combined) {
+		if want := fmt.Sprint(i); word != want && i < 30 || i == 30 && word != "made elsewhere" {
+			t.Errorf("page %d begins %q", i+1, word)
+		}
+	}
 	// A node that only works answers no requests.
 	if response, _ := c.download(back.baseURL + "/schema.graphql"); response.StatusCode != http.StatusNotFound {
 		t.Errorf("the worker answers %d", response.StatusCode)
@@ -144,7 +163,7 @@ func TestR9_1NodesOfOneDatabaseAndBucketAreOnePlaten(t *testing.T) {
 func TestAJobThatUsesUpItsAttemptsEndsItsDocument(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
-	s := &root.Submission{Source: root.SourceHTML, Output: root.OutputPDF, Record: root.Record{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission)}, Metadata: []byte("{}"),
+	s := &root.Submission{Source: root.SourceHTML, Output: root.OutputPDF, Document: root.Document{Record: root.Record{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission)}, Metadata: []byte("{}")},
 		Content: &root.TemplateContent{HTML: "<p>", Page: root.DefaultPageSettings()}}
 	// What it is made of is missing, so that no attempt can come to an outcome.
 	if err := shared.db.InTx(t.Context(), func(tx *storage.Tx) error {

@@ -200,24 +200,26 @@ func (p *program) openParts(ctx context.Context) (err error) {
 		return err
 	}
 	p.onClose(func() { schemas.Close() })
+	tool, err := pdf.New(pdf.Options{Workers: max(2, cores), UID: unprivileged("platen-sandbox", 1), Log: log})
+	if err != nil {
+		return err
+	}
+	p.onClose(func() { tool.Close() })
 	if p.hub, err = feed.New(ctx, p.db, log); err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine), Schemas: schemas,
-		Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase, ExpireEvery: c.expireEvery}
+		PDF: tool, Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase, ExpireEvery: c.expireEvery}
 	// Nodes without workers deliver as well: they test integrations.
 	ways := delivery.Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})}
-	o.S3, o.Presigned, o.Webhooks = delivery.NewS3(ways), delivery.NewPresigned(ways), delivery.NewWebhooks(ways)
-	p.onClose(func() { o.S3.Close(); o.Presigned.Close(); o.Webhooks.Close() })
+	o.S3, o.Presigned, o.Webhooks, o.Fetcher = delivery.NewS3(ways), delivery.NewPresigned(ways), delivery.NewWebhooks(ways), delivery.NewFetcher(ways)
+	p.onClose(func() { o.S3.Close(); o.Presigned.Close(); o.Webhooks.Close(); o.Fetcher.Close() })
 	checks := map[string]func(context.Context) error{"database": p.db.Ping, "documents": blobs.Check}
 	if c.worker {
-		o.Renders, o.Deliveries = 2*cores, deliveries
-		if o.PDF, err = pdf.New(pdf.Options{Workers: max(2, cores), UID: unprivileged("platen-sandbox", 1), Log: log}); err != nil {
-			return err
-		}
-		p.onClose(func() { o.PDF.Close() })
+		// A merge can have a gigabyte in memory; and renders need the PDF workers as well.
+		o.Renders, o.Merges, o.Deliveries = 2*cores, max(1, cores/2), deliveries
 		if o.Renderer, err = p.openRenderer(o.Renders); err != nil {
 			return err
 		}

@@ -137,9 +137,8 @@ func Account(t testing.TB, db *storage.DB) (account *platen.Account, live, test 
 // Submission makes a pending submission of HTML.
 func Submission(t testing.TB, db *storage.DB, accountID string, test bool) *platen.Submission {
 	t.Helper()
-	s := &platen.Submission{Source: platen.SourceHTML, Output: platen.OutputPDF, Record: platen.Record{AccountID: accountID, ID: platen.NewID(platen.KindSubmission), Test: test},
-		Content:  &platen.TemplateContent{HTML: "<p>Hello</p>", Page: platen.DefaultPageSettings()},
-		Metadata: []byte("{}")}
+	s := &platen.Submission{Source: platen.SourceHTML, Output: platen.OutputPDF, Content: &platen.TemplateContent{HTML: "<p>Hello</p>", Page: platen.DefaultPageSettings()},
+		Document: platen.Document{Record: platen.Record{AccountID: accountID, ID: platen.NewID(platen.KindSubmission), Test: test}, Metadata: []byte("{}")}}
 	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateSubmissions(t.Context(), []*platen.Submission{s}) }); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,695 @@
+package pipeline
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+
+	"platen"
+	"platen/pdf"
+	"platen/storage"
+	"platen/storage/blob"
+)
+
+// CombineRequest is what a caller wants merged. What is nil was not said.
+type CombineRequest struct {
+	Sources         []SourceRequest
+	Metadata        json.RawMessage         `json:",omitzero"`
+	Test            *bool                   `json:",omitzero"`
+	ExpiresIn       *int                    `json:",omitzero"` // seconds; nil: never
+	Password        *string                 `json:",omitzero"`
+	PresignedUpload *platen.PresignedUpload `json:",omitzero"`
+}
+
+// SourceRequest is one source. Exactly one of the ids and URL is given; Version goes
+// with TemplateID, nil being the latest.
+type SourceRequest struct {
+	SubmissionID         *string `json:",omitzero"`
+	CombinedSubmissionID *string `json:",omitzero"`
+	TemplateID           *string `json:",omitzero"`
+	Version              *int    `json:",omitzero"`
+	UploadID             *string `json:",omitzero"`
+	URL                  *string `json:",omitzero"`
+}
+
+// partLife bounds the life of what is made of a template's version for one combined
+// submission. Mostly it ends much sooner: with the merge.
+const partLife = 7 * 24 * time.Hour
+
+// Combine accepts documents to be merged into one, as soon as all of them are there
+// (R4.1). A call with a key that was used before returns what that call made (R3.9); ""
+// is no key. The error is platen.Errors when the caller can mend it.
+func (p *Pipeline) Combine(ctx context.Context, scope storage.Scope, key string, r CombineRequest) (*platen.CombinedSubmission, error) {
+	once, err := p.once(ctx, scope, "createCombinedSubmission", key, r)
+	if err != nil {
+		return nil, err
+	}
+	var c *platen.CombinedSubmission
+	if once.ResultID == "" {
+		if c, err = p.combine(ctx, scope, once, r); err != nil {
+			return nil, err
+		}
+	}
+	if once.ResultID != "" {
+		return p.DB.CombinedSubmission(ctx, scope, once.ResultID)
+	}
+	p.Hub.Nudge()
+	p.Log.InfoContext(ctx, "combined document accepted", "document", c.ID, "account", c.AccountID, "sources", len(c.Sources), "waiting", c.Waiting, "test", c.Test)
+	return c, nil
+}
+
+// combine accepts a combined submission: it judges its sources, some of them locked, and
+// commits it with what is made for it alone and with its job, if it need not wait. If
+// another call with the same key was first, once says what that one made.
+func (p *Pipeline) combine(ctx context.Context, scope storage.Scope, once *once, r CombineRequest) (*platen.CombinedSubmission, error) {
+	c := &platen.CombinedSubmission{Document: newDocument(scope, platen.KindCombined)}
+	asked := wishes{metadata: r.Metadata, expireAfter: r.ExpiresIn, password: r.Password, presignedUpload: r.PresignedUpload}
+	errs := asked.check(c, platen.OutputPDF)
+	errs = append(errs, platen.ValidateMetadata(c.Metadata)...)
+	switch {
+	case len(r.Sources) == 0:
+		errs.Add(platen.CodeRequired, "Give one source at least.", "sources")
+	case len(r.Sources) > platen.MaxSources:
+		errs.Add(platen.CodeTooLarge, fmt.Sprintf("A combined submission has at most %d sources; these are %d.", platen.MaxSources, len(r.Sources)), "sources")
+	}
+	if scope.TestOnly && r.Test != nil && !*r.Test {
+		errs.Add(platen.CodeForbidden, "A test token makes test documents only: leave test out, or use a live token.", "test")
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	c.Test = scope.TestOnly || orZero(r.Test)
+	parts, errs, err := p.sources(ctx, scope, c, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	if err := p.seal(c, asked); err != nil {
+		return nil, err
+	}
+	waiting := 0
+	if len(parts) > 0 {
+		if waiting, err = p.DB.CountWaiting(ctx, c.AccountID, true, priorities[len(priorities)-1]); err != nil {
+			return nil, err
+		}
+	}
+	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
+		if err := once.claim(ctx, tx, c.ID); err != nil || once.ResultID != "" {
+			return err
+		}
+		if err := p.lockSources(ctx, tx, scope, c, r); err != nil {
+			return err
+		}
+		c.Waiting += len(parts)
+		if len(parts) > 0 {
+			jobs := make([]river.InsertManyParams, len(parts))
+			for i, s := range parts {
+				s.Test = c.Test
+				jobs[i] = river.InsertManyParams{Args: renderArgs{AccountID: s.AccountID, SubmissionID: s.ID}, InsertOpts: &river.InsertOpts{Priority: priority(waiting + i)}}
+			}
+			if err := tx.CreateSubmissions(ctx, parts); err != nil {
+				return err
+			}
+			if _, err := p.river.InsertManyFastTx(ctx, tx.SQL(), jobs); err != nil {
+				return err
+			}
+		}
+		if err := tx.CreateCombinedSubmission(ctx, c); err != nil {
+			return err
+		}
+		if c.Waiting > 0 {
+			return nil // whoever finishes the last of them inserts the job
+		}
+		return p.insertCombines(ctx, tx, c.AccountID, []string{c.ID})
+	})
+	return c, err
+}
+
+// sources fills in the sources of a combined submission, and judges all that need not be
+// locked. It returns the submissions that have to be made of templates' versions for it.
+func (p *Pipeline) sources(ctx context.Context, scope storage.Scope, c *platen.CombinedSubmission, r CombineRequest) (parts []*platen.Submission, errs platen.Errors, err error) {
+	var uploadIDs []string
+	for _, one := range r.Sources {
+		if one.UploadID != nil && platen.KindOf(*one.UploadID) == platen.KindUpload {
+			uploadIDs = append(uploadIDs, *one.UploadID)
+		}
+	}
+	uploads, err := p.DB.UploadsByID(ctx, scope, uploadIDs)
+	if err != nil {
+		return nil, nil, err
+	}
+	known, samples := versions{}, map[string]json.RawMessage{}
+	for i, one := range r.Sources {
+		source := &platen.CombinedSource{}
+		c.Sources = append(c.Sources, source)
+		add := func(code platen.ErrorCode, id, message string, path ...string) {
+			errs = append(errs, &platen.Error{Code: code, ID: id, Path: append([]string{"sources", strconv.Itoa(i)}, path...), Message: message})
+		}
+		switch {
+		case one.given() != 1:
+			add(platen.CodeInvalid, "", "Give exactly one of submissionId, combinedSubmissionId, template, uploadId and url.")
+		case one.SubmissionID != nil:
+			if source.DocumentID = *one.SubmissionID; platen.KindOf(source.DocumentID) != platen.KindSubmission {
+				add(platen.CodeNotFound, source.DocumentID, "There is no submission with this id in this account.", "submissionId")
+			}
+		case one.CombinedSubmissionID != nil:
+			if source.DocumentID = *one.CombinedSubmissionID; platen.KindOf(source.DocumentID) != platen.KindCombined {
+				add(platen.CodeNotFound, source.DocumentID, "There is no combined submission with this id in this account.", "combinedSubmissionId")
+			}
+		case one.UploadID != nil:
+			source.UploadID = *one.UploadID
+			switch u := uploads[source.UploadID]; {
+			case u == nil:
+				add(platen.CodeNotFound, source.UploadID, "There is no upload with this id in this account.", "uploadId")
+			case u.ExpiredAt != nil:
+				add(platen.CodeConflict, "", "The upload has expired and its bytes are deleted: upload the file again.", "uploadId")
+			case u.ReceivedAt == nil:
+				add(platen.CodeConflict, "", "The bytes of the upload have not arrived yet: PUT them to its request.url first.", "uploadId")
+			}
+		case one.URL != nil:
+			if mistakes := platen.ValidateAddress(*one.URL); len(mistakes) > 0 {
+				errs = append(errs, mistakes.At("sources", strconv.Itoa(i))...)
+				continue
+			}
+			source.URL = platen.AddressWithoutSecrets(*one.URL)
+			if source.Address, err = p.Keyring.Encrypt([]byte(*one.URL), addressContext(c, i)); err != nil {
+				return nil, nil, err
+			}
+		default:
+			of, err := p.source(ctx, scope.AccountID, *one.TemplateID, one.Version, false, known)
+			if err != nil {
+				return nil, nil, err
+			}
+			if of.mistake != nil {
+				field := map[string]string{"templateId": "id", "templateVersion": "version"}[of.mistake.Path[0]]
+				add(of.mistake.Code, of.mistake.ID, of.mistake.Message, "template", field)
+				continue
+			}
+			data, read := samples[of.version.ID]
+			if !read {
+				content, err := p.DB.VersionContent(ctx, scope.AccountID, of.version.ID)
+				if err != nil {
+					return nil, nil, err
+				}
+				data, samples[of.version.ID] = content.SampleData, content.SampleData
+			}
+			content := of.content
+			s := &platen.Submission{Document: newDocument(scope, platen.KindSubmission), Preview: true, Source: platen.SourceTemplate, Output: platen.OutputPDF,
+				TemplateID: of.template.ID, TemplateName: of.template.Name, TemplateVersionID: of.version.ID, TemplateVersionNumber: of.version.Number,
+				Content: &content, Data: data}
+			s.Metadata, s.ExpiresAt = c.Metadata, new(time.Now().Add(partLife).UTC().Truncate(time.Microsecond))
+			source.DocumentID, source.TemplateVersionID = s.ID, of.version.ID
+			parts = append(parts, s)
+		}
+		if len(errs) >= maxMistakes {
+			break
+		}
+	}
+	return parts, errs, nil
+}
+
+func (r SourceRequest) given() (n int) {
+	for _, one := range []*string{r.SubmissionID, r.CombinedSubmissionID, r.TemplateID, r.UploadID, r.URL} {
+		if one != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// lockSources judges the documents among the sources while none of them can change, and
+// counts those that have to be waited for. One test document makes the whole a test.
+func (p *Pipeline) lockSources(ctx context.Context, tx *storage.Tx, scope storage.Scope, c *platen.CombinedSubmission, r CombineRequest) error {
+	var ids []string
+	for _, source := range c.Sources {
+		if source.DocumentID != "" && source.TemplateVersionID == "" {
+			ids = append(ids, source.DocumentID)
+		}
+	}
+	documents := map[string]platen.AnyDocument{}
+	if len(ids) > 0 {
+		var err error
+		if documents, err = tx.LockParts(ctx, scope, ids); err != nil {
+			return err
+		}
+	}
+	var errs platen.Errors
+	pending := map[string]bool{}
+	for i, source := range c.Sources {
+		if source.DocumentID == "" || source.TemplateVersionID != "" {
+			continue
+		}
+		field, name := "submissionId", "submission"
+		if platen.KindOf(source.DocumentID) == platen.KindCombined {
+			field, name = "combinedSubmissionId", "combined submission"
+		}
+		add := func(code platen.ErrorCode, id, message string) {
+			errs = append(errs, &platen.Error{Code: code, ID: id, Path: []string{"sources", strconv.Itoa(i), field}, Message: message})
+		}
+		document := documents[source.DocumentID]
+		s, isSubmission := document.(*platen.Submission)
+		if document == nil || isSubmission && s.Preview {
+			add(platen.CodeNotFound, source.DocumentID, "There is no "+name+" with this id in this account.")
+			continue
+		}
+		d := document.Common()
+		switch {
+		case isSubmission && s.Output != platen.OutputPDF:
+			add(platen.CodeInvalid, "", fmt.Sprintf("Only PDFs can be combined; this submission is a %s.", s.Output))
+		case d.State == platen.DocumentFailed, d.State == platen.DocumentInvalidData:
+			add(platen.CodeConflict, "", fmt.Sprintf("The %s is %s, so there is nothing to combine: see its failure.", name, d.State))
+		case d.ExpiredAt != nil:
+			add(platen.CodeConflict, "", "The "+name+" has expired, so its copy is deleted: make it again.")
+		case d.File != nil && d.File.PasswordProtected:
+			add(platen.CodeInvalid, "", "The "+name+" has a password, which nobody knows any more but its readers. Make it without, and give the password to the combined submission.")
+		}
+		if d.Test && !c.Test {
+			if r.Test != nil {
+				errs.Add(platen.CodeInvalid, fmt.Sprintf("Source %d is a test document, so this cannot be a live one: leave test out, or take live sources.", i), "test")
+				return errs
+			}
+			c.Test = true
+		}
+		if d.State == platen.DocumentPending {
+			pending[d.ID] = true
+		}
+		if len(errs) >= maxMistakes {
+			break
+		}
+	}
+	c.Waiting = len(pending)
+	return errs.Err()
+}
+
+// addressContext binds the encrypted address of a source to its place.
+func addressContext(c *platen.CombinedSubmission, index int) string {
+	return fmt.Sprint(c.ID, " source ", index)
+}
+
+// combineArgs name the combined submission to merge.
+type combineArgs struct {
+	AccountID            string `json:"account_id"`
+	CombinedSubmissionID string `json:"combined_submission_id"`
+}
+
+func (combineArgs) Kind() string { return "combine_submissions" }
+
+func (combineArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueCombine} }
+
+// insertCombines inserts the jobs of combined submissions that can begin.
+func (p *Pipeline) insertCombines(ctx context.Context, tx *storage.Tx, accountID string, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	jobs := make([]river.InsertManyParams, len(ids))
+	for i, id := range ids {
+		jobs[i] = river.InsertManyParams{Args: combineArgs{AccountID: accountID, CombinedSubmissionID: id}}
+	}
+	_, err := p.river.InsertManyFastTx(ctx, tx.SQL(), jobs)
+	return err
+}
+
+type combineWorker struct {
+	river.WorkerDefaults[combineArgs]
+	pipeline *Pipeline
+}
+
+// Timeout implements river.Worker: addresses can be slow, and then other merges first.
+func (w *combineWorker) Timeout(*river.Job[combineArgs]) time.Duration { return combineTimeout }
+
+func (w *combineWorker) NextRetry(job *river.Job[combineArgs]) time.Time {
+	return time.Now().Add(makeRetry(job.Attempt))
+}
+
+// Work merges one combined submission, and then deletes what was made for it alone.
+func (w *combineWorker) Work(ctx context.Context, job *river.Job[combineArgs]) error {
+	err := w.pipeline.make(ctx, work{JobRow: job.JobRow, accountID: job.Args.AccountID, documentID: job.Args.CombinedSubmissionID, stage: platen.StageCombine,
+		took: w.pipeline.metrics.combines,
+		do: func(ctx context.Context, d platen.AnyDocument) (*platen.DocumentFile, error) {
+			return w.pipeline.merge(ctx, d.(*platen.CombinedSubmission), job.Attempt)
+		},
+		complete: func(ctx context.Context, tx *sql.Tx) error {
+			_, err := river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx, job)
+			return err
+		}})
+	if err == nil {
+		w.pipeline.dropParts(ctx, job.Args.AccountID, job.Args.CombinedSubmissionID)
+	}
+	return err
+}
+
+// dropParts deletes what was made of templates' versions for a combined submission that
+// is settled. What cannot be deleted now is found when partLife is over.
+func (p *Pipeline) dropParts(ctx context.Context, accountID, id string) {
+	c, err := p.DB.CombinedSubmission(ctx, storage.Scope{AccountID: accountID}, id)
+	if err != nil || c.State == platen.DocumentPending {
+		return
+	}
+	sources, err := p.DB.CombinedSources(ctx, accountID, []string{id})
+	if err != nil {
+		return
+	}
+	for _, source := range sources[id] {
+		if source.TemplateVersionID == "" {
+			continue
+		}
+		if _, err := p.expire(ctx, accountID, source.DocumentID, func(*platen.Document) bool { return true }); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			p.Log.WarnContext(ctx, "a part of a combined document is left to expire", "document", source.DocumentID, "error", err)
+		}
+	}
+}
+
+// part is a source on its way into the merge.
+type part struct {
+	title   string
+	own     bool     // its file's own title is better
+	marked  bool     // as a test, already
+	copyKey string   // of Platen's own copy
+	fetched *os.File // from an address
+}
+
+// read brings a part into memory.
+func (p *Pipeline) read(ctx context.Context, one part) ([]byte, error) {
+	if one.fetched != nil {
+		if _, err := one.fetched.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		return io.ReadAll(one.fetched)
+	}
+	content, err := p.Blobs.Open(ctx, one.copyKey)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	return io.ReadAll(content)
+}
+
+// unnamedFile is a file that nothing can stay of.
+func unnamedFile() (*os.File, error) {
+	file, err := os.CreateTemp("", "platen-*")
+	if err != nil {
+		return nil, err
+	}
+	return file, os.Remove(file.Name())
+}
+
+// merge makes the document and stores Platen's own copy of it (R4.2). The error is a
+// *platen.Failure when it says something about the document.
+func (p *Pipeline) merge(ctx context.Context, c *platen.CombinedSubmission, attempt int) (*platen.DocumentFile, error) {
+	if err := p.DB.CombinedInputs(ctx, c); err != nil {
+		return nil, err
+	}
+	parts, err := p.parts(ctx, c)
+	defer func() {
+		for _, one := range parts {
+			if one.fetched != nil {
+				one.fetched.Close()
+			}
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	// Servers that answer slowly keep none of the others waiting; memory and processors
+	// are for few at a time.
+	select {
+	case p.merging <- struct{}{}:
+		defer func() { <-p.merging }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	merged := make([]pdf.Part, len(parts))
+	for i, one := range parts {
+		content, err := p.read(ctx, one)
+		if err != nil {
+			return nil, p.unreadablePart(ctx, c, i, err)
+		}
+		if c.Test && !one.marked {
+			if content, _, err = p.PDF.Watermark(ctx, content, watermark); err != nil {
+				return nil, sourceFailure(i, err)
+			}
+		}
+		merged[i] = pdf.Part{Title: one.title, OwnTitle: one.own, File: content}
+	}
+	content, info, err := p.PDF.Merge(ctx, merged)
+	if err != nil {
+		return nil, mergeFailure(err)
+	}
+	file := &platen.DocumentFile{ContentType: platen.OutputPDF.ContentType(), PageCount: info.Pages, BlobKey: blobKey(c.ID, attempt, c.Extension())}
+	if content, err = p.protect(ctx, platen.StageCombine, &c.Document, content, file); err != nil {
+		return nil, err
+	}
+	return file, p.keep(ctx, c.ID, file, content)
+}
+
+// parts finds the files of all sources, and fetches those of addresses. Whatever is wrong with one is found in the order
+// of the sources; a document that failed ends the whole although others are still to
+// come.
+func (p *Pipeline) parts(ctx context.Context, c *platen.CombinedSubmission) ([]part, error) {
+	scope := storage.Scope{AccountID: c.AccountID}
+	var documentIDs, uploadIDs []string
+	for _, source := range c.Sources {
+		if source.DocumentID != "" {
+			documentIDs = append(documentIDs, source.DocumentID)
+		} else if source.UploadID != "" {
+			uploadIDs = append(uploadIDs, source.UploadID)
+		}
+	}
+	submissions, err := p.DB.SubmissionsByID(ctx, scope, documentIDs)
+	if err != nil {
+		return nil, err
+	}
+	combined, err := p.DB.CombinedSubmissionsByID(ctx, scope, documentIDs)
+	if err != nil {
+		return nil, err
+	}
+	uploads, err := p.DB.UploadsByID(ctx, scope, uploadIDs)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]part, len(c.Sources))
+	var size int64
+	pending := c.Waiting > 0
+	for i, source := range c.Sources {
+		switch {
+		case source.DocumentID != "":
+			var document platen.AnyDocument
+			if s := submissions[source.DocumentID]; s != nil {
+				document, parts[i] = s, part{title: s.TemplateName, own: true, marked: s.Test}
+			} else if whole := combined[source.DocumentID]; whole != nil {
+				document, parts[i] = whole, part{own: true, marked: whole.Test}
+			}
+			file, err := usable(i, source, document)
+			if err != nil {
+				return nil, err
+			}
+			if file == nil {
+				pending = true
+				continue
+			}
+			parts[i].copyKey = file.BlobKey
+			size += file.ByteSize
+		case source.UploadID != "":
+			u := uploads[source.UploadID]
+			if u == nil || u.BlobKey == "" {
+				return nil, sourceProblem(i, platen.FailureSourceExpired, "the upload has expired and its bytes are deleted. Upload the file again.")
+			}
+			parts[i] = part{title: strings.TrimSuffix(u.Filename, ".pdf"), copyKey: u.BlobKey}
+			size += u.ByteSize
+		default:
+			parts[i] = part{title: titleOf(source.URL)}
+		}
+	}
+	if pending {
+		return nil, errNotYet
+	}
+	if size > pdf.MaxMerge {
+		return nil, combineFailure(platen.FailureDocumentLimit, fmt.Sprintf("The sources have %d bytes together; at most %d can be combined at a time.", size, pdf.MaxMerge))
+	}
+	return parts, p.fetch(ctx, c, parts, size)
+}
+
+// usable is the file of a document among the sources; nil while it is PENDING.
+func usable(index int, source *platen.CombinedSource, document platen.AnyDocument) (*platen.DocumentFile, error) {
+	if document == nil {
+		return nil, sourceProblem(index, platen.FailureSourceExpired, source.DocumentID+" is deleted.")
+	}
+	d := document.Common()
+	name := d.ID
+	if source.TemplateVersionID != "" {
+		name = "the template's version with its sample data"
+	}
+	switch {
+	case d.Failure != nil:
+		failure := sourceProblem(index, platen.FailureSourceFailed, fmt.Sprintf("%s is %s: %s", name, d.State, d.Failure.Message))
+		failure.Details, _ = json.Marshal(map[string]any{"sourceId": d.ID, "sourceStage": d.Failure.Stage, "sourceCode": d.Failure.Code})
+		return nil, failure
+	case d.ExpiredAt != nil:
+		return nil, sourceProblem(index, platen.FailureSourceExpired, name+" has expired, so its copy is deleted. Make it again, and combine again.")
+	case d.File == nil:
+		return nil, nil
+	case d.File.PasswordProtected:
+		return nil, sourceProblem(index, platen.FailureSourceEncrypted, name+" has a password. Make it without, and give the password to the combined submission.")
+	}
+	return d.File, nil
+}
+
+// unreadablePart says why the copy of a source cannot be read: it expired meanwhile,
+// which another look will tell, or the storage fails.
+func (p *Pipeline) unreadablePart(ctx context.Context, c *platen.CombinedSubmission, index int, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.Log.WarnContext(ctx, "the copy of a source cannot be read", "document", c.ID, "source", index, "error", err)
+	failure := sourceProblem(index, platen.FailureStorage, "Platen's own copy of it cannot be read. The log says why.")
+	// Tried again, a source that expired meanwhile is found to be so.
+	failure.Stage, failure.Retryable = platen.StageStore, !errors.Is(err, blob.ErrNotFound)
+	return failure
+}
+
+const (
+	// fetches is how many addresses are fetched at a time for one document.
+	fetches = 4
+	// fetchTime bounds the fetching of all of them.
+	fetchTime = 3 * time.Minute
+)
+
+// fetch gets the files of the addresses among the sources. size is what the others have
+// together.
+func (p *Pipeline) fetch(whole context.Context, c *platen.CombinedSubmission, parts []part, size int64) error {
+	deadline, cancelAll := context.WithTimeout(whole, fetchTime)
+	defer cancelAll()
+	ctx, cancel := context.WithCancel(deadline)
+	defer cancel()
+	errs := make([]error, len(parts))
+	var mu sync.Mutex // over size
+	var wg sync.WaitGroup
+	free := make(chan struct{}, fetches)
+	for i, source := range c.Sources {
+		if source.URL == "" {
+			continue
+		}
+		free <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-free }()
+			var n int64
+			parts[i].fetched, n, errs[i] = p.fetchOne(ctx, c, i, source)
+			mu.Lock()
+			defer mu.Unlock()
+			if size += n; size > pdf.MaxMerge && errs[i] == nil {
+				errs[i] = combineFailure(platen.FailureDocumentLimit, fmt.Sprintf("The sources have more than %d bytes together, which is the most that can be combined at a time.", pdf.MaxMerge))
+			}
+			if errs[i] != nil {
+				cancel() // one is enough
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+	if deadline.Err() != nil && whole.Err() == nil {
+		failure := combineFailure(platen.FailureTimeout, fmt.Sprintf("The addresses among the sources did not give all their files within %v.", fetchTime))
+		failure.Retryable = true
+		return failure
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Pipeline) fetchOne(ctx context.Context, c *platen.CombinedSubmission, index int, source *platen.CombinedSource) (*os.File, int64, error) {
+	address, err := p.Keyring.Decrypt(source.Address, addressContext(c, index))
+	if err != nil {
+		p.Log.ErrorContext(ctx, "the address of a source cannot be decrypted", "document", c.ID, "source", index, "error", err)
+		return nil, 0, sourceProblem(index, platen.FailureSecretUnreadable, "the stored address cannot be decrypted: the operator's PLATEN_SECRET_KEY lacks the key it was encrypted with. Put that key back and combine again.")
+	}
+	file, err := unnamedFile()
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := p.Fetcher.Fetch(ctx, string(address), platen.MaxPart, file)
+	var failure *platen.Failure
+	if errors.As(err, &failure) {
+		failure.Path = sourcePath(index)
+		failure.Message = fmt.Sprintf("Source %d: %s", index, failure.Message)
+	}
+	return file, size, err
+}
+
+// titleOf is the name of the file at an address.
+func titleOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	if name := path.Base(u.Path); name != "/" && name != "." {
+		return strings.TrimSuffix(name, ".pdf")
+	}
+	return u.Host
+}
+
+func sourcePath(index int) []string { return []string{"sources", strconv.Itoa(index)} }
+
+func combineFailure(code platen.FailureCode, message string) *platen.Failure {
+	return &platen.Failure{Stage: platen.StageCombine, Code: code, Message: message, OccurredAt: time.Now()}
+}
+
+// sourceProblem is a failure that one source is to blame for, counted from 0 as in the
+// call.
+func sourceProblem(index int, code platen.FailureCode, message string) *platen.Failure {
+	failure := combineFailure(code, fmt.Sprintf("Source %d: %s", index, message))
+	failure.Path = sourcePath(index)
+	return failure
+}
+
+// sourceFailure is what is wrong with the file of one source.
+func sourceFailure(index int, err error) error {
+	var mistake *pdf.Error
+	if !errors.As(err, &mistake) {
+		return err
+	}
+	code := platen.FailureSourceDamaged
+	switch mistake.Kind {
+	case pdf.Encrypted:
+		code = platen.FailureSourceEncrypted
+	case pdf.Limit:
+		code = platen.FailureSourceTooLarge
+	}
+	return sourceProblem(index, code, mistake.Message+".")
+}
+
+// mergeFailure is what is wrong with a merge: with one source, or with all of them
+// together.
+func mergeFailure(err error) error {
+	var mistake *pdf.Error
+	if !errors.As(err, &mistake) {
+		return err
+	}
+	if mistake.Part >= 0 {
+		return sourceFailure(mistake.Part, err)
+	}
+	code := platen.FailurePDFProcessing
+	if mistake.Kind == pdf.Limit {
+		code = platen.FailureDocumentLimit
+	}
+	return combineFailure(code, "The sources could not be put together: "+mistake.Message+".")
+}
