@@ -13,12 +13,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"platen"
+	"platen/sandbox"
 	"platen/storage"
 	"platen/storage/blob"
 	"platen/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(storagetest.Main(m)) }
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(storagetest.Main(m))
+}
 
 func TestCopiesThatNoDocumentNamesAreSweptAfterADay(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -65,8 +66,19 @@ func (p *Pipeline) Receive(ctx context.Context, path, signature string, length i
 	case length >= 0 && length != u.ByteSize:
 		return nil, wrongSize(u, fmt.Sprint(length))
 	}
-	content, err := p.receive(ctx, u, body)
+	bytes, err := receive(u, body)
 	if err != nil {
+		return nil, err
+	}
+	defer bytes.Close()
+	select {
+	case p.receiving <- struct{}{}:
+		defer func() { <-p.receiving }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	content := make([]byte, u.ByteSize)
+	if _, err := bytes.ReadAt(content, 0); err != nil {
 		return nil, err
 	}
 	info, err := p.PDF.CheckPart(ctx, content)
@@ -103,12 +115,16 @@ func wrongSize(u *platen.Upload, actual string) error {
 
 // receive reads the bytes of an upload while it counts and hashes them. They wait on the
 // disk, so that slow callers take no memory.
-func (p *Pipeline) receive(ctx context.Context, u *platen.Upload, body io.Reader) ([]byte, error) {
+func receive(u *platen.Upload, body io.Reader) (_ *os.File, err error) {
 	file, err := unnamedFile()
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() {
+		if err != nil {
+			file.Close()
+		}
+	}()
 	sum := sha256.New()
 	size, err := io.Copy(io.MultiWriter(file, sum), io.LimitReader(body, u.ByteSize+1))
 	switch {
@@ -121,13 +137,5 @@ func (p *Pipeline) receive(ctx context.Context, u *platen.Upload, body io.Reader
 	case u.SHA256 != "" && u.SHA256 != hex.EncodeToString(sum.Sum(nil)):
 		return nil, &platen.Error{Code: platen.CodeInvalid, Message: "The bytes are not those that were announced: their SHA-256 is " + hex.EncodeToString(sum.Sum(nil)) + "."}
 	}
-	select {
-	case p.receiving <- struct{}{}:
-		defer func() { <-p.receiving }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	content := make([]byte, size)
-	_, err = file.ReadAt(content, 0)
-	return content, err
+	return file, nil
 }
