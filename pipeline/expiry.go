@@ -161,7 +161,7 @@ func (p *Pipeline) expireLocked(ctx context.Context, tx *storage.Tx, document pl
 	return tx.ExpireDocument(ctx, document)
 }
 
-// deleteCopies deletes copies that nothing names document more. It comes after the commit: a
+// deleteCopies deletes copies that nothing names any more. It comes after the commit: a
 // copy that is named has to be there. One that cannot be deleted is found by the sweep.
 func (p *Pipeline) deleteCopies(ctx context.Context, keys ...string) {
 	for _, key := range keys {

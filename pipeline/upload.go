@@ -66,11 +66,11 @@ func (p *Pipeline) Receive(ctx context.Context, path, signature string, length i
 	case length >= 0 && length != u.ByteSize:
 		return nil, wrongSize(u, fmt.Sprint(length))
 	}
-	bytes, err := receive(u, body)
+	arrived, err := receive(u, body)
 	if err != nil {
 		return nil, err
 	}
-	defer bytes.Close()
+	defer arrived.Close()
 	select {
 	case p.receiving <- struct{}{}:
 		defer func() { <-p.receiving }()
@@ -78,7 +78,7 @@ func (p *Pipeline) Receive(ctx context.Context, path, signature string, length i
 		return nil, ctx.Err()
 	}
 	content := make([]byte, u.ByteSize)
-	if _, err := bytes.ReadAt(content, 0); err != nil {
+	if _, err := arrived.ReadAt(content, 0); err != nil {
 		return nil, err
 	}
 	info, err := p.PDF.CheckPart(ctx, content)
@@ -94,11 +94,14 @@ func (p *Pipeline) Receive(ctx context.Context, path, signature string, length i
 		return nil, err
 	}
 	u.PageCount, u.BlobKey, u.SHA256 = info.Pages, file.BlobKey, file.SHA256
-	if err := p.DB.ReceiveUpload(ctx, u); err != nil {
+	err = p.DB.ReceiveUpload(ctx, u)
+	if errors.Is(err, storage.ErrNotFound) {
+		// Surely nobody names this copy. After any other error it may be named all the
+		// same, and the sweep decides.
 		p.deleteCopies(context.WithoutCancel(ctx), file.BlobKey)
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil, received()
-		}
+		return nil, received()
+	}
+	if err != nil {
 		return nil, err
 	}
 	p.Log.InfoContext(ctx, "upload received", "upload", u.ID, "account", u.AccountID, "bytes", u.ByteSize, "pages", u.PageCount)

@@ -113,3 +113,21 @@ func TestFewUploadsAreInMemoryAtATime(t *testing.T) {
 	close(store.open)
 	wg.Wait()
 }
+
+// What the database did before an error came is not known: the row may name the copy.
+func TestTheCopyOfAnUploadStaysWhenNobodyKnowsWhetherItIsNamed(t *testing.T) {
+	t.Parallel()
+	p, scope := receiver(t, func(folder blob.Store) blob.Store { return folder })
+	put := brought(t, p, scope, invoice(t))
+	if _, err := p.DB.SQL().ExecContext(t.Context(), `create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
+		create trigger refuse before update on uploads for each row execute function refuse()`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := put(); err == nil {
+		t.Fatal("it was taken")
+	}
+	copies := 0
+	if err := p.Blobs.List(t.Context(), time.Now().Add(time.Hour), func(string) error { copies++; return nil }); err != nil || copies != 1 {
+		t.Errorf("%d copies are left for the sweep, %v", copies, err)
+	}
+}
