@@ -116,6 +116,9 @@ func (p *Pipeline) expire(ctx context.Context, accountID, id string, due func(*p
 			copyKey = d.File.BlobKey
 		}
 		if s, ok := document.(*platen.Submission); ok && s.Preview {
+			if err := p.tellLost(ctx, tx, s); err != nil {
+				return err
+			}
 			return tx.DeletePreview(ctx, s)
 		}
 		for _, a := range d.Actions {
@@ -153,12 +156,20 @@ func (p *Pipeline) expireLocked(ctx context.Context, tx *storage.Tx, document pl
 		if err := p.finish(ctx, tx, document, nil, failure); err != nil {
 			return err
 		}
-	} else if wholes, err := tx.LostPart(ctx, document); err != nil {
-		return err
-	} else if err := p.insertCombines(ctx, tx, document.Common().AccountID, wholes); err != nil {
+	} else if err := p.tellLost(ctx, tx, document); err != nil {
 		return err
 	}
 	return tx.ExpireDocument(ctx, document)
+}
+
+// tellLost starts those that wait for others while they need this locked document, which
+// is going to be missing for good: they find that out.
+func (p *Pipeline) tellLost(ctx context.Context, tx *storage.Tx, document platen.AnyDocument) error {
+	wholes, err := tx.LostPart(ctx, document)
+	if err != nil {
+		return err
+	}
+	return p.insertCombines(ctx, tx, document.Common().AccountID, wholes)
 }
 
 // deleteCopies deletes copies that nothing names any more. It comes after the commit: a

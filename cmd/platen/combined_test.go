@@ -874,3 +874,29 @@ func TestTheDocumentGuardCountsTheSourcesOfCombinedSubmissions(t *testing.T) {
 		}
 	}
 }
+
+// waitingTemplate is a published template whose documents stay PENDING until its gate is
+// opened.
+func (c *client) waitingTemplate() (id string, gate *gate) {
+	c.t.Helper()
+	gate = newGate(c.t, assets, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "image/png")
+		_, _ = w.Write(logo())
+	}))
+	return c.template("Cover", "<img src='"+gate.URL+"/logo.png'>"), gate
+}
+
+// After days without workers, what is made of a template for a combined submission can be
+// past its time before it is made.
+func TestR4_1ATemplatesPartThatIsNeverMadeEndsIt(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	template, _ := c.waitingTemplate()
+	whole := c.combine(c.live, vars{"sources": []vars{{"template": vars{"id": template}}}})
+	if _, err := shared.db.SQL().ExecContext(t.Context(), `update submissions set expires_at = now() - interval '2 days' where account_id = $1 and preview`, c.account.ID); err != nil {
+		t.Fatal(err)
+	}
+	if end := c.finalCombined(c.live, whole.ID); end.State != "FAILED" || end.Failure.Code != "SOURCE_EXPIRED" || !slices.Equal(end.Failure.Path, []string{"sources", "0"}) {
+		t.Errorf("%v", end)
+	}
+}
