@@ -81,9 +81,6 @@ func (p *Pipeline) ExpireSubmission(ctx context.Context, scope storage.Scope, id
 func (p *Pipeline) ExpireCombinedSubmission(ctx context.Context, scope storage.Scope, id string) (*platen.CombinedSubmission, error) {
 	expired, err := p.expireNow(ctx, scope, platen.KindCombined, id, "There is no combined submission with this id in this account.")
 	c, _ := expired.(*platen.CombinedSubmission)
-	if err == nil {
-		p.dropParts(ctx, scope.AccountID, id)
-	}
 	return c, err
 }
 
@@ -141,6 +138,9 @@ func (p *Pipeline) expire(ctx context.Context, accountID, id string, due func(*p
 		p.deleteCopies(ctx, copyKey)
 	}
 	p.Log.InfoContext(ctx, "document expired", "document", id, "account", accountID)
+	if _, combined := document.(*platen.CombinedSubmission); combined {
+		p.dropParts(ctx, accountID, id)
+	}
 	return document, nil
 }
 

@@ -900,3 +900,23 @@ func TestR4_1ATemplatesPartThatIsNeverMadeEndsIt(t *testing.T) {
 		t.Errorf("%v", end)
 	}
 }
+
+func TestR3_8ACombinedSubmissionWhoseTimeIsOverLeavesNothingOfItsTemplates(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	template, _ := c.waitingTemplate()
+	whole := c.combine(c.live, vars{"sources": []vars{{"template": vars{"id": template}}}, "metadata": vars{"name": "Ada"}, "expiresIn": 3600})
+	if _, err := shared.db.SQL().ExecContext(t.Context(), `update combined_submissions set expires_at = now() - interval '2 days' where account_id = $1`, c.account.ID); err != nil {
+		t.Fatal(err)
+	}
+	if end := c.finalCombined(c.live, whole.ID); end.State != "FAILED" || end.Failure.Code != "EXPIRED" {
+		t.Errorf("%v", end)
+	}
+	eventually(t, "the deletion of what was made of the template", func() bool {
+		var left int
+		if err := shared.db.SQL().QueryRowContext(t.Context(), `select count(*) from submissions where account_id = $1 and preview`, c.account.ID).Scan(&left); err != nil {
+			t.Fatal(err)
+		}
+		return left == 0
+	})
+}
