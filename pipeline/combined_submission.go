@@ -153,7 +153,7 @@ func (p *Pipeline) sources(ctx context.Context, scope storage.Scope, c *platen.C
 	if err != nil {
 		return nil, nil, err
 	}
-	known, samples := versions{}, map[string]json.RawMessage{}
+	known := versions{}
 	for i, one := range r.Sources {
 		source := &platen.CombinedSource{}
 		c.Sources = append(c.Sources, source)
@@ -200,18 +200,10 @@ func (p *Pipeline) sources(ctx context.Context, scope storage.Scope, c *platen.C
 				add(of.mistake.Code, of.mistake.ID, of.mistake.Message, "template", field)
 				continue
 			}
-			data, read := samples[of.version.ID]
-			if !read {
-				content, err := p.DB.VersionContent(ctx, scope.AccountID, of.version.ID)
-				if err != nil {
-					return nil, nil, err
-				}
-				data, samples[of.version.ID] = content.SampleData, content.SampleData
-			}
 			content := of.content
 			s := &platen.Submission{Document: newDocument(scope, platen.KindSubmission), Preview: true, Source: platen.SourceTemplate, Output: platen.OutputPDF,
 				TemplateID: of.template.ID, TemplateName: of.template.Name, TemplateVersionID: of.version.ID, TemplateVersionNumber: of.version.Number,
-				Content: &content, Data: data}
+				Content: &content} // and the version's sample data
 			s.Metadata, s.ExpiresAt = c.Metadata, new(time.Now().Add(partLife).UTC().Truncate(time.Microsecond))
 			source.DocumentID, source.TemplateVersionID = s.ID, of.version.ID
 			parts = append(parts, s)

@@ -197,6 +197,9 @@ func (d *DB) SubmissionContent(ctx context.Context, s *platen.Submission) error 
 			return err
 		}
 		content = *published
+		if s.Preview {
+			row.Data = content.SampleData // not copied for each of a thousand places
+		}
 	}
 	content.Page = platen.PageSettings{}
 	if err := json.Unmarshal(row.Page, &content.Page); err != nil {

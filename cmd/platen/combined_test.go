@@ -920,3 +920,30 @@ func TestR3_8ACombinedSubmissionWhoseTimeIsOverLeavesNothingOfItsTemplates(t *te
 		return left == 0
 	})
 }
+
+// A short call must not become gigabytes: a thousand times four megabytes of sample data.
+func TestSampleDataIsNotCopiedForEachPlaceOfATemplate(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	_, gate := c.waitingTemplate()
+	template := c.createTemplate(vars{"name": "Cover", "content": vars{"html": "<p>{{ name }}</p><img src='" + gate.URL + "/logo.png'>",
+		"sampleData": vars{"name": "Ada", "more": strings.Repeat("x", 1<<20)}}})
+	sources := make([]vars, 20)
+	for i := range sources {
+		sources[i] = vars{"template": vars{"id": template.ID}}
+	}
+	whole := c.combine(c.live, vars{"sources": sources})
+	var parts, size int
+	if err := shared.db.SQL().QueryRowContext(t.Context(), `select count(*), coalesce(sum(length(data::text)), 0) from submission_inputs
+		where account_id = $1`, c.account.ID).Scan(&parts, &size); err != nil || parts != len(sources) || size > 1<<20 {
+		t.Errorf("%d parts keep %d bytes of data, %v", parts, size, err)
+	}
+	gate.open()
+	end := c.finalCombined(c.live, whole.ID)
+	if end.State != "PROCESSED" {
+		t.Fatalf("%v", end)
+	}
+	if _, pdf := c.download(end.DownloadURL); strings.Count(text(t, pdf), "Ada") != len(sources) {
+		t.Errorf("pages: %q", words(t, pdf))
+	}
+}
