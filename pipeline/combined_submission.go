@@ -303,16 +303,22 @@ func (combineArgs) Kind() string { return "combine_submissions" }
 
 func (combineArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueCombine} }
 
-// insertCombines inserts the jobs of combined submissions that can begin.
+// insertCombines inserts the jobs of combined submissions that can begin, behind those of
+// accounts that have fewer: addresses that never answer keep a worker for a minute each.
 func (p *Pipeline) insertCombines(ctx context.Context, tx *storage.Tx, accountID string, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
+	ready, err := tx.CountReady(ctx, accountID, priorities[len(priorities)-1]+len(ids))
+	if err != nil {
+		return err
+	}
 	jobs := make([]river.InsertManyParams, len(ids))
 	for i, id := range ids {
-		jobs[i] = river.InsertManyParams{Args: combineArgs{AccountID: accountID, CombinedSubmissionID: id}}
+		jobs[i] = river.InsertManyParams{Args: combineArgs{AccountID: accountID, CombinedSubmissionID: id},
+			InsertOpts: &river.InsertOpts{Priority: priority(max(0, ready-len(ids)) + i)}}
 	}
-	_, err := p.river.InsertManyFastTx(ctx, tx.SQL(), jobs)
+	_, err = p.river.InsertManyFastTx(ctx, tx.SQL(), jobs)
 	return err
 }
 

@@ -99,6 +99,14 @@ func (t *Tx) FinishedParts(ctx context.Context, part platen.AnyDocument, usable 
 	return begin, err
 }
 
+// CountReady counts an account's combined submissions that wait for nothing but their
+// turn, up to limit.
+func (t *Tx) CountReady(ctx context.Context, accountID string, limit int) (n int, err error) {
+	err = t.tx.GetContext(ctx, &n, `select count(*) from (select 1 from combined_submissions
+		where account_id = $1 and state = 'PENDING' and waiting = 0 limit $2) as ready`, accountID, limit)
+	return n, err
+}
+
 // LostPart returns those that still wait for others while a document that they need is
 // expired: it is missing for good.
 func (t *Tx) LostPart(ctx context.Context, part platen.AnyDocument) (wholes []string, err error) {

@@ -947,3 +947,35 @@ func TestSampleDataIsNotCopiedForEachPlaceOfATemplate(t *testing.T) {
 		t.Errorf("pages: %q", words(t, pdf))
 	}
 }
+
+func TestAnAccountsFloodOfCombinedSubmissionsGoesBehind(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	ready := c.submit(vars{"html": "<p>ready</p>"}).ID
+	slow, gate := c.waiting(c.live, "slow")
+	priority := func(id string) (priority int) {
+		t.Helper()
+		if end := c.finalCombined(c.live, id); end.State != "PROCESSED" {
+			t.Errorf("%v", end)
+		}
+		if err := shared.db.SQL().QueryRowContext(t.Context(), `select priority from river.river_job where kind = 'combine_submissions' and args->>'combined_submission_id' = $1`, id).Scan(&priority); err != nil {
+			t.Fatal(err)
+		}
+		return priority
+	}
+	first := c.combine(c.live, vars{"sources": sourcesOf(ready)})
+	if got := priority(first.ID); got != 1 {
+		t.Errorf("the first has the priority %d", got)
+	}
+	if _, err := shared.db.SQL().ExecContext(t.Context(), `insert into combined_submissions (account_id, id, state, test, metadata, waiting)
+		select $1, 'com_flood' || n, 'PENDING', false, '{}', 0 from generate_series(1, 20) as n`, c.account.ID); err != nil {
+		t.Fatal(err)
+	}
+	atOnce, later := c.combine(c.live, vars{"sources": sourcesOf(ready)}), c.combine(c.live, vars{"sources": sourcesOf(slow)})
+	gate.open()
+	for _, whole := range []*combined{atOnce, later} {
+		if got := priority(whole.ID); got != 2 {
+			t.Errorf("behind twenty others, it has the priority %d", got)
+		}
+	}
+}
