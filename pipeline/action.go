@@ -296,7 +296,7 @@ func (w *settleWorker) Work(ctx context.Context, job *river.Job[settleArgs]) err
 	defer w.pipeline.Hub.Nudge()
 	scope := storage.Scope{AccountID: job.Args.AccountID}
 	return w.pipeline.eachBatch(ctx, scope, job.Args.IntegrationID, platen.ActionPending, func(tx *storage.Tx, refs []storage.ActionRef) (bool, error) {
-		if err := tx.LockRecords(ctx, refs); err != nil {
+		if err := tx.LockRecords(ctx, scope.AccountID, refs); err != nil {
 			return false, err
 		}
 		for _, ref := range refs {

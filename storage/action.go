@@ -267,7 +267,7 @@ func (t *Tx) SetPresignedUpload(ctx context.Context, a *platen.Action) error {
 // nothing to upload. No two of them may have the same subject. It has to come before
 // anything that the transaction writes: see lockRecord.
 func (t *Tx) RetryActions(ctx context.Context, accountID string, refs []ActionRef) ([]*platen.Action, error) {
-	if err := t.LockRecords(ctx, refs); err != nil {
+	if err := t.LockRecords(ctx, accountID, refs); err != nil {
 		return nil, err
 	}
 	ids := make([]string, len(refs))

@@ -175,3 +175,33 @@ func TestR3_8WhatIsWaitedForIsNotExpiredForADay(t *testing.T) {
 		t.Error("it is not found although it has been waited for long enough")
 	}
 }
+
+// Who changes the actions of many documents, and who makes a combined submission of the
+// same, wait for one another in one direction.
+func TestPartsAndActionsOfManyAreLockedInOneOrder(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	first, second := storagetest.Submission(t, db, account.ID, false), storagetest.Submission(t, db, account.ID, false)
+	var made sync.WaitGroup
+	defer made.Wait()
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
+		// In the order of the actions' ids, which says nothing about that of the documents.
+		if err := tx.LockRecords(t.Context(), account.ID, []storage.ActionRef{{SubjectID: second.ID}, {SubjectID: first.ID}}); err != nil {
+			return err
+		}
+		if _, err := tx.LockSubject(t.Context(), account.ID, second.ID); err != nil {
+			return err
+		}
+		made.Go(func() { combine(t, db, account.ID, []string{first.ID, second.ID}) })
+		for waiting := 0; waiting == 0; time.Sleep(5 * time.Millisecond) {
+			if err := db.SQL().QueryRowContext(t.Context(), `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+				return err
+			}
+		}
+		_, err := tx.LockSubject(t.Context(), account.ID, first.ID)
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}

@@ -35,15 +35,24 @@ func (t *Tx) lockRecord(ctx context.Context, id string) error {
 
 // LockRecords is lockRecord for a transaction that is going to change actions of
 // several subjects.
-// Everybody takes such locks in the order of the ids, so nobody waits in a circle.
-func (t *Tx) LockRecords(ctx context.Context, refs []ActionRef) error {
+// Everybody takes such locks in the order of the ids, and then those of the documents'
+// rows in the order in which LockParts takes them, so nobody waits in a circle.
+func (t *Tx) LockRecords(ctx context.Context, accountID string, refs []ActionRef) error {
 	ids := make([]string, len(refs))
 	for i, ref := range refs {
 		ids[i] = ref.SubjectID
 	}
-	_, err := t.tx.ExecContext(ctx, `select pg_advisory_xact_lock(hashtextextended(id, 0))
-		from (select distinct id from unnest($1::text[]) as asked (id) order by id) as ordered`, pq.Array(ids))
-	return err
+	if _, err := t.tx.ExecContext(ctx, `select pg_advisory_xact_lock(hashtextextended(id, 0))
+		from (select distinct id from unnest($1::text[]) as asked (id) order by id) as ordered`, pq.Array(ids)); err != nil {
+		return err
+	}
+	for _, in := range []documentTables{submissionTables, combinedTables} {
+		if _, err := t.tx.ExecContext(ctx, `select 1 from `+in.documents+` where account_id = $1 and id = any($2) order by created_at, id for update`,
+			accountID, pq.Array(ids)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Subject reads what actions are done with, by its id and without them.
