@@ -286,7 +286,7 @@ const uploadPause = 30 * time.Second
 
 // upload takes the bytes of an upload from whoever holds its signed address.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
-	body := &pausing{r.Body, http.NewResponseController(w)}
+	body := &pausing{r.Body, http.NewResponseController(w), uploadPause}
 	defer func() { _ = body.connection.SetReadDeadline(time.Time{}) }()
 	u, err := s.Pipeline.Receive(r.Context(), r.URL.Path, r.URL.Query().Get("signature"), r.ContentLength, body)
 	var mistake *platen.Error
@@ -311,10 +311,11 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 type pausing struct {
 	io.Reader
 	connection *http.ResponseController
+	longest    time.Duration // of a pause
 }
 
 func (p *pausing) Read(into []byte) (int, error) {
-	if err := p.connection.SetReadDeadline(time.Now().Add(uploadPause)); err != nil {
+	if err := p.connection.SetReadDeadline(time.Now().Add(p.longest)); err != nil {
 		return 0, err
 	}
 	return p.Reader.Read(into)
