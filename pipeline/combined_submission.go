@@ -525,17 +525,17 @@ func (p *Pipeline) parts(ctx context.Context, c *platen.CombinedSubmission) ([]p
 // usable is the file of a document among the sources; nil while it is PENDING.
 func usable(index int, source *platen.CombinedSource, document platen.AnyDocument) (*platen.DocumentFile, error) {
 	if document == nil {
-		return nil, sourceProblem(index, platen.FailureSourceExpired, source.DocumentID+" is deleted.")
+		return nil, sourceProblem(index, platen.FailureSourceExpired, "what was made of the template's version was deleted before the others were there. Combine again.")
 	}
 	d := document.Common()
-	name := d.ID
+	id, name := d.ID, d.ID
 	if source.TemplateVersionID != "" {
-		name = "the template's version with its sample data"
+		id, name = source.TemplateVersionID, "the template's version with its sample data"
 	}
 	switch {
 	case d.Failure != nil:
 		failure := sourceProblem(index, platen.FailureSourceFailed, fmt.Sprintf("%s is %s: %s", name, d.State, d.Failure.Message))
-		failure.Details, _ = json.Marshal(map[string]any{"sourceId": d.ID, "sourceStage": d.Failure.Stage, "sourceCode": d.Failure.Code})
+		failure.Details, _ = json.Marshal(map[string]any{"sourceId": id, "sourceStage": d.Failure.Stage, "sourceCode": d.Failure.Code})
 		return nil, failure
 	case d.ExpiredAt != nil:
 		return nil, sourceProblem(index, platen.FailureSourceExpired, name+" has expired, so its copy is deleted. Make it again, and combine again.")

@@ -896,7 +896,7 @@ func TestR4_1ATemplatesPartThatIsNeverMadeEndsIt(t *testing.T) {
 	if _, err := shared.db.SQL().ExecContext(t.Context(), `update submissions set expires_at = now() - interval '2 days' where account_id = $1 and preview`, c.account.ID); err != nil {
 		t.Fatal(err)
 	}
-	if end := c.finalCombined(c.live, whole.ID); end.State != "FAILED" || end.Failure.Code != "SOURCE_EXPIRED" || !slices.Equal(end.Failure.Path, []string{"sources", "0"}) {
+	if end := c.finalCombined(c.live, whole.ID); end.State != "FAILED" || end.Failure.Code != "SOURCE_EXPIRED" || !slices.Equal(end.Failure.Path, []string{"sources", "0"}) || strings.Contains(end.Failure.Message, "sub_") {
 		t.Errorf("%v", end)
 	}
 }
@@ -977,5 +977,23 @@ func TestAnAccountsFloodOfCombinedSubmissionsGoesBehind(t *testing.T) {
 		if got := priority(whole.ID); got != 2 {
 			t.Errorf("behind twenty others, it has the priority %d", got)
 		}
+	}
+}
+
+// What is made of a template for a combined submission is nobody's to see, also when it fails.
+func TestAFailureNamesTheTemplatesVersionAndNotWhatWasMadeOfIt(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	broken := newGate(t, assets, http.NotFoundHandler())
+	template := c.template("Cover", "<img src='"+broken.URL+"/missing.png'>")
+	whole := c.combine(c.live, vars{"sources": []vars{{"template": vars{"id": template}}}})
+	broken.open()
+	end := c.finalCombined(c.live, whole.ID)
+	if end.State != "FAILED" || end.Failure.Code != "SOURCE_FAILED" || len(end.Sources) != 1 {
+		t.Fatalf("%v", end)
+	}
+	var details struct{ SourceID string }
+	if err := json.Unmarshal(end.Failure.Details, &details); err != nil || details.SourceID != end.Sources[0].ID {
+		t.Errorf("details: %s, source: %+v, %v", end.Failure.Details, end.Sources[0], err)
 	}
 }
