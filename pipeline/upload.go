@@ -116,29 +116,50 @@ func wrongSize(u *platen.Upload, actual string) error {
 	return &platen.Error{Code: platen.CodeInvalid, Message: fmt.Sprintf("The upload was announced with %d bytes, but there are %s.", u.ByteSize, actual)}
 }
 
-// receive reads the bytes of an upload while it counts and hashes them. They wait on the
-// disk, so that slow callers take no memory.
-func receive(u *platen.Upload, body io.Reader) (_ *os.File, err error) {
+// receive keeps the bytes of an upload on the disk, where those of slow callers take no
+// memory.
+func receive(u *platen.Upload, body io.Reader) (*os.File, error) {
 	file, err := unnamedFile()
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			file.Close()
-		}
-	}()
-	sum := sha256.New()
-	size, err := io.Copy(io.MultiWriter(file, sum), io.LimitReader(body, u.ByteSize+1))
-	switch {
-	case err != nil:
-		return nil, &platen.Error{Code: platen.CodeInvalid, Message: "The bytes broke off, or came too slowly: put them again."}
-	case size > u.ByteSize:
-		return nil, wrongSize(u, "more")
-	case size < u.ByteSize:
-		return nil, wrongSize(u, fmt.Sprint(size))
-	case u.SHA256 != "" && u.SHA256 != hex.EncodeToString(sum.Sum(nil)):
-		return nil, &platen.Error{Code: platen.CodeInvalid, Message: "The bytes are not those that were announced: their SHA-256 is " + hex.EncodeToString(sum.Sum(nil)) + "."}
+	if err := take(u, body, file); err != nil {
+		file.Close()
+		return nil, err
 	}
 	return file, nil
+}
+
+// take copies the bytes of an upload while it counts and hashes them. The error is a
+// *platen.Error when they are not those that were announced, or do not come.
+func take(u *platen.Upload, body io.Reader, into io.Writer) error {
+	from, sum := &arriving{Reader: io.LimitReader(body, u.ByteSize+1)}, sha256.New()
+	size, err := io.Copy(io.MultiWriter(into, sum), from)
+	switch {
+	case from.failed != nil:
+		return &platen.Error{Code: platen.CodeInvalid, Message: "The bytes broke off, or came too slowly: put them again."}
+	case err != nil:
+		return err
+	case size > u.ByteSize:
+		return wrongSize(u, "more")
+	case size < u.ByteSize:
+		return wrongSize(u, fmt.Sprint(size))
+	case u.SHA256 != "" && u.SHA256 != hex.EncodeToString(sum.Sum(nil)):
+		return &platen.Error{Code: platen.CodeInvalid, Message: "The bytes are not those that were announced: their SHA-256 is " + hex.EncodeToString(sum.Sum(nil)) + "."}
+	}
+	return nil
+}
+
+// arriving is a body that tells its own faults from those of who takes it.
+type arriving struct {
+	io.Reader
+	failed error
+}
+
+func (a *arriving) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		a.failed = err
+	}
+	return n, err
 }

@@ -3,13 +3,17 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -129,5 +133,22 @@ func TestTheCopyOfAnUploadStaysWhenNobodyKnowsWhetherItIsNamed(t *testing.T) {
 	copies := 0
 	if err := p.Blobs.List(t.Context(), time.Now().Add(time.Hour), func(string) error { copies++; return nil }); err != nil || copies != 1 {
 		t.Errorf("%d copies are left for the sweep, %v", copies, err)
+	}
+}
+
+// full is a disk without space.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestAFullDiskIsNotTheCallersMistake(t *testing.T) {
+	t.Parallel()
+	u := &platen.Upload{ByteSize: 4}
+	var mistake *platen.Error
+	if err := take(u, strings.NewReader("%PDF"), full{}); errors.As(err, &mistake) || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the disk is full: %v", err)
+	}
+	if err := take(u, io.MultiReader(strings.NewReader("%P"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.Discard); !errors.As(err, &mistake) {
+		t.Errorf("the bytes broke off: %v", err)
 	}
 }
