@@ -205,3 +205,50 @@ func TestPartsAndActionsOfManyAreLockedInOneOrder(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestUploadsKeepTheirBytesADayLongerForWhoWaitsToUseThem(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	u := &platen.Upload{AccountID: account.ID, ID: platen.NewID(platen.KindUpload), Filename: "a.pdf", ContentType: "application/pdf", ByteSize: 1, ExpiresAt: time.Now().Add(-time.Hour)}
+	if err := db.CreateUpload(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	u.BlobKey, u.SHA256, u.PageCount = "copy", "ab", 1
+	if err := db.ReceiveUpload(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	if unnamed, err := db.UnnamedBlobs(t.Context(), []string{"copy", "orphan"}); err != nil || len(unnamed) != 1 || unnamed[0] != "orphan" {
+		t.Errorf("to be swept: %v, %v", unnamed, err)
+	}
+	c := &platen.CombinedSubmission{Document: platen.Document{Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindCombined)}, Metadata: []byte("{}")},
+		Sources: []*platen.CombinedSource{{UploadID: u.ID}}}
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateCombinedSubmission(t.Context(), c) }); err != nil {
+		t.Fatal(err)
+	}
+	expired := func(patience time.Duration) int {
+		t.Helper()
+		keys, _, err := db.ExpireUploads(t.Context(), time.Now(), time.Now().Add(-patience), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(keys)
+	}
+	if expired(24*time.Hour) != 0 {
+		t.Error("it is expired although it is waited for")
+	}
+	if expired(time.Minute) != 1 {
+		t.Error("it is kept although it has been waited for long enough")
+	}
+}
+
+func TestTheCopyOfACombinedSubmissionIsNotSwept(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	id, _ := combine(t, db, account.ID, nil)
+	finishPart(t, db, &platen.Submission{Document: platen.Document{Record: platen.Record{AccountID: account.ID, ID: id}}}, true)
+	if unnamed, err := db.UnnamedBlobs(t.Context(), []string{id, "orphan"}); err != nil || len(unnamed) != 1 || unnamed[0] != "orphan" {
+		t.Errorf("to be swept: %v, %v", unnamed, err)
+	}
+}

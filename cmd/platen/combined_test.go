@@ -997,3 +997,31 @@ func TestAFailureNamesTheTemplatesVersionAndNotWhatWasMadeOfIt(t *testing.T) {
 		t.Errorf("details: %s, source: %+v, %v", end.Failure.Details, end.Sources[0], err)
 	}
 }
+
+func TestR4_3SourcesThatAreTooLargeTogetherAreNotRead(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	one := c.submit(vars{"html": "<p>one</p>"}).ID
+	if _, err := shared.db.SQL().ExecContext(t.Context(), `update submissions set byte_size = 130 << 20 where account_id = $1`, c.account.ID); err != nil {
+		t.Fatal(err)
+	}
+	if end := c.finalCombined(c.live, c.combine(c.live, vars{"sources": sourcesOf(one, one)}).ID); end.State != "FAILED" || end.Failure.Code != "DOCUMENT_LIMIT" || end.Failure.Stage != "COMBINE" {
+		t.Errorf("%v", end)
+	}
+}
+
+func TestR4_1APreviewIsNoSource(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	template, gate := c.waitingTemplate()
+	whole := c.combine(c.live, vars{"sources": []vars{{"template": vars{"id": template}}}})
+	var part string
+	if err := shared.db.SQL().QueryRowContext(t.Context(), `select id from submissions where account_id = $1 and preview`, c.account.ID).Scan(&part); err != nil {
+		t.Fatal(err)
+	}
+	if made, errs := c.combines(c.live, vars{"sources": sourcesOf(part)}); made != nil || len(errs) != 1 || errs[0].Code != "NOT_FOUND" {
+		t.Errorf("%+v %+v", made, errs)
+	}
+	gate.open()
+	c.finalCombined(c.live, whole.ID)
+}
