@@ -424,13 +424,24 @@ func (p *Pipeline) merge(ctx context.Context, c *platen.CombinedSubmission, atte
 		return nil, err
 	}
 	// Servers that answer slowly keep none of the others waiting; memory and processors
-	// are for few at a time.
+	// are for few at a time, and for none too long.
 	select {
 	case p.merging <- struct{}{}:
 		defer func() { <-p.merging }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	inTime, cancel := context.WithTimeout(ctx, p.MergeTime)
+	defer cancel()
+	file, err := p.mergeParts(inTime, c, parts, attempt)
+	if err != nil && inTime.Err() != nil && ctx.Err() == nil {
+		return nil, combineFailure(platen.FailureDocumentLimit, fmt.Sprintf("The sources need more than %v of work. Combine fewer of them, or simpler ones.", p.MergeTime))
+	}
+	return file, err
+}
+
+// mergeParts is the work on a merge that takes memory and processors.
+func (p *Pipeline) mergeParts(ctx context.Context, c *platen.CombinedSubmission, parts []part, attempt int) (*platen.DocumentFile, error) {
 	merged := make([]pdf.Part, len(parts))
 	for i, one := range parts {
 		content, err := p.read(ctx, one)

@@ -59,6 +59,8 @@ type Options struct {
 	// RetryBase is the pause before the second attempt of a delivery;
 	// platen.DeliveryRetryBase unless a test is in a hurry.
 	RetryBase time.Duration
+	// MergeTime is how long a merge may take; DefaultMergeTime unless a test is in a hurry.
+	MergeTime time.Duration
 	// ExpireEvery is how long a copy may outlive its time; ExpireInterval unless a test
 	// is in a hurry. A second at least.
 	ExpireEvery time.Duration
@@ -85,6 +87,9 @@ const (
 	// and the marking of the PDF after it, so that a document's own deadline is the
 	// one that it meets.
 	jobTimeout = platen.MaxRenderTimeout*time.Second + 3*time.Minute
+	// DefaultMergeTime is enough for the largest sources and for finding out which of them
+	// is at fault.
+	DefaultMergeTime = 4 * time.Minute
 	// combines is how many combined submissions a node works on at a time: most of them
 	// wait, for addresses or for their turn to be merged.
 	combines = 16
@@ -100,6 +105,9 @@ const (
 func New(o Options) (*Pipeline, error) {
 	if o.RetryBase == 0 {
 		o.RetryBase = platen.DeliveryRetryBase
+	}
+	if o.MergeTime == 0 {
+		o.MergeTime = DefaultMergeTime
 	}
 	if o.ExpireEvery == 0 {
 		o.ExpireEvery = ExpireInterval

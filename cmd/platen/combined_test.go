@@ -1025,3 +1025,14 @@ func TestR4_1APreviewIsNoSource(t *testing.T) {
 	gate.open()
 	c.finalCombined(c.live, whole.ID)
 }
+
+func TestR4_3AMergeThatTakesTooLongEndsAndIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := startConfigured(t, emptyFolder(t), func(c *config) { c.mergeTime = time.Nanosecond }, testKey, "PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-slow-merges",
+		"DATABASE_URL="+dsnIn(filepath.Join(shared.config.dataDir, "postgres"), newDatabase(t)), "PLATEN_BLOB_URL=file://"+emptyFolder(t))
+	c := &client{t: t, base: p.baseURL, live: "live-token-of-slow-merges"}
+	one := c.submit(vars{"html": "<p>one</p>"}).ID
+	if end := c.finalCombined(c.live, c.combine(c.live, vars{"sources": sourcesOf(one)}).ID); end.State != "FAILED" || end.Failure.Code != "DOCUMENT_LIMIT" || end.Failure.Stage != "COMBINE" {
+		t.Errorf("%v", end)
+	}
+}

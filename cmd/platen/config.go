@@ -47,6 +47,7 @@ type config struct {
 	// Tests are in a hurry.
 	retryBase   time.Duration // of deliveries
 	expireEvery time.Duration
+	mergeTime   time.Duration
 }
 
 // variable is one setting, for --help and for finding misspelt ones.

@@ -89,10 +89,17 @@ func start(dir string, environ ...string) (stop func() error, err error) {
 // startProgram runs a program of the test's own on a free port, until it ends.
 func startProgram(t *testing.T, dir string, environ ...string) *program {
 	t.Helper()
+	return startConfigured(t, dir, func(*config) {}, environ...)
+}
+
+// startConfigured is startProgram for a test that is in a hurry of its own.
+func startConfigured(t *testing.T, dir string, change func(*config), environ ...string) *program {
+	t.Helper()
 	config, err := load(append(environ, "PLATEN_DATA_DIR="+dir, "PLATEN_LISTEN=127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(&config)
 	p, err := open(t.Context(), config, newLog(io.Discard))
 	if err != nil {
 		t.Fatal(err)

@@ -211,7 +211,7 @@ func (p *program) openParts(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine), Schemas: schemas,
-		PDF: tool, Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase, ExpireEvery: c.expireEvery}
+		PDF: tool, Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase, ExpireEvery: c.expireEvery, MergeTime: c.mergeTime}
 	// Nodes without workers deliver as well: they test integrations.
 	ways := delivery.Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})}
 	o.S3, o.Presigned, o.Webhooks, o.Fetcher = delivery.NewS3(ways), delivery.NewPresigned(ways), delivery.NewWebhooks(ways), delivery.NewFetcher(ways)
