@@ -122,17 +122,28 @@ func (e *exchange) host() string {
 
 // unanswered is about what went wrong before there was an answer.
 func (e *exchange) unanswered(err error) *platen.Failure {
-	if failure := unanswered(err, e.host(), "Correct the integration's "+e.addressField()+", then retry the action."); failure != nil {
+	if failure := unanswered(err, e.host(), deliveryAdvice("Correct the integration's "+e.addressField()+", then retry the action.")); failure != nil {
 		return failure
 	}
 	// What remains was refused by the SDK itself, before anything was sent.
 	return fail(platen.FailureRequestRejected, false, fmt.Sprintf("The upload could not be put together from the integration's bucket, region and endpoint: %s. Correct them, then retry the action.", printable(err.Error(), 300)))
 }
 
+// advice is what people can do about an error of the network.
+type advice struct {
+	remedy string // of a wrong address: a sentence
+	then   string // once the other side is mended
+	again  string // said of what can pass: "", or a sentence after a space
+}
+
+// deliveryAdvice is that about an action.
+func deliveryAdvice(remedy string) advice {
+	return advice{remedy, "retry the action", " It is tried again."}
+}
+
 // unanswered says what an error of the network means when there was no answer of
-// host; remedy is what to do about a wrong address. It returns nil for an error that
-// is not of the network.
-func unanswered(err error, host, remedy string) *platen.Failure {
+// host. It returns nil for an error that is not of the network.
+func unanswered(err error, host string, can advice) *platen.Failure {
 	var denied *egress.DeniedError
 	var dns *net.DNSError
 	var timeout net.Error
@@ -141,21 +152,21 @@ func unanswered(err error, host, remedy string) *platen.Failure {
 	case errors.As(err, &denied):
 		return fail(platen.FailureEgressDenied, false, denied.Error()+".")
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fail(platen.FailureHostNotFound, false, fmt.Sprintf("There is no host named %s. %s", host, remedy))
+		return fail(platen.FailureHostNotFound, false, fmt.Sprintf("There is no host named %s. %s", host, can.remedy))
 	case errors.As(err, &dns):
-		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The name %s could not be looked up. It is tried again.", host))
+		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The name %s could not be looked up.%s", host, can.again))
 	case isCertificateError(err):
-		return fail(platen.FailureTLS, false, fmt.Sprintf("The certificate of %s is not valid: %s. Give the server a certificate that a known authority signed for this name, then retry the action.", host, certificateFault(err)))
+		return fail(platen.FailureTLS, false, fmt.Sprintf("The certificate of %s is not valid: %s. Give the server a certificate that a known authority signed for this name, then %s.", host, certificateFault(err), can.then))
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"), errors.As(err, new(tls.RecordHeaderError)):
-		return fail(platen.FailureTLS, false, fmt.Sprintf("%s does not speak TLS: the address says https:// where it should say http://, or has the wrong port. %s", host, remedy))
+		return fail(platen.FailureTLS, false, fmt.Sprintf("%s does not speak TLS: the address says https:// where it should say http://, or has the wrong port. %s", host, can.remedy))
 	case tlsFault(text) != "":
-		return fail(platen.FailureTLS, false, fmt.Sprintf("No TLS connection to %s can be made: %s. Have its TLS settings checked, then retry the action.", host, tlsFault(text)))
+		return fail(platen.FailureTLS, false, fmt.Sprintf("No TLS connection to %s can be made: %s. Have its TLS settings checked, then %s.", host, tlsFault(text), can.then))
 	case strings.Contains(text, "malformed HTTP"):
-		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as a web server does. %s", host, remedy))
+		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as a web server does. %s", host, can.remedy))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fail(platen.FailureTimeout, true, fmt.Sprintf("%s did not answer in time. It is tried again.", host))
+		return fail(platen.FailureTimeout, true, fmt.Sprintf("%s did not answer in time.%s", host, can.again))
 	case errors.As(err, new(*smithyhttp.RequestSendError)), errors.As(err, new(*url.Error)):
-		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before there was an answer. It is tried again.", host))
+		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before there was an answer.%s", host, can.again))
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"platen"
@@ -81,11 +80,10 @@ func (f *Fetcher) Fetch(ctx context.Context, address string, limit int64, into i
 	if response.ContentLength > limit {
 		return 0, tooLarge
 	}
-	body := &fetched{Reader: io.LimitReader(response.Body, limit+1)}
-	size, err := io.Copy(into, body)
+	size, broken, err := Take(into, io.LimitReader(response.Body, limit+1))
 	switch {
-	case body.failed != nil:
-		return 0, notFetched(ctx, body.failed, host)
+	case broken != nil:
+		return 0, notFetched(ctx, broken, host)
 	case err != nil:
 		return 0, err
 	case size > limit:
@@ -94,16 +92,26 @@ func (f *Fetcher) Fetch(ctx context.Context, address string, limit int64, into i
 	return size, nil
 }
 
-// fetched is a body that tells its own faults from those of who takes it.
-type fetched struct {
+// Take copies what comes from outside, and tells its size. broken is why it did not come
+// whole, err why it could not be kept.
+func Take(into io.Writer, from io.Reader) (size int64, broken, err error) {
+	source := &arriving{Reader: from}
+	if size, err = io.Copy(into, source); source.failed != nil {
+		return size, source.failed, nil
+	}
+	return size, nil, err
+}
+
+// arriving is a reader that remembers that it failed.
+type arriving struct {
 	io.Reader
 	failed error
 }
 
-func (f *fetched) Read(p []byte) (int, error) {
-	n, err := f.Reader.Read(p)
+func (a *arriving) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
 	if err != nil && err != io.EOF {
-		f.failed = err
+		a.failed = err
 	}
 	return n, err
 }
@@ -120,19 +128,18 @@ func notFetched(ctx context.Context, err error, host string) error {
 	if errors.Is(err, errRedirects) || errors.Is(err, errScheme) {
 		return unfetched(fail(platen.FailureSourceUnavailable, false, fmt.Sprintf("The file at %s cannot be fetched: %s.", host, err)))
 	}
-	failure := unanswered(err, host, "Correct the address, then retry the action.")
+	failure := unanswered(err, host, advice{remedy: "Correct the address, then combine again.", then: "combine again"})
 	if failure == nil {
 		failure = fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before the file was there.", host))
 	}
 	return unfetched(failure)
 }
 
-// unfetched puts a failure into the words of combining: there is no action to retry.
+// unfetched makes a failure one of combining.
 func unfetched(failure *platen.Failure) *platen.Failure {
 	failure.Stage = platen.StageCombine
 	if failure.Code == platen.FailureNotAnS3Endpoint {
 		failure.Code = platen.FailureSourceUnavailable
 	}
-	failure.Message = strings.NewReplacer("retry the action", "combine again", " It is tried again.", "").Replace(failure.Message)
 	return failure
 }

@@ -249,7 +249,7 @@ func (c *presignedCall) unanswered(err error) *platen.Failure {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	failure := unanswered(err, c.host(), "Retry the action with a presigned URL of the right host.")
+	failure := unanswered(err, c.host(), deliveryAdvice("Retry the action with a presigned URL of the right host."))
 	if failure == nil {
 		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before there was an answer. It is tried again.", c.host()))
 	}

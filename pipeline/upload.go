@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"platen"
+	"platen/delivery"
 	"platen/pdf"
 	"platen/storage"
 )
@@ -133,10 +134,10 @@ func receive(u *platen.Upload, body io.Reader) (*os.File, error) {
 // take copies the bytes of an upload while it counts and hashes them. The error is a
 // *platen.Error when they are not those that were announced, or do not come.
 func take(u *platen.Upload, body io.Reader, into io.Writer) error {
-	from, sum := &arriving{Reader: io.LimitReader(body, u.ByteSize+1)}, sha256.New()
-	size, err := io.Copy(io.MultiWriter(into, sum), from)
+	sum := sha256.New()
+	size, broken, err := delivery.Take(io.MultiWriter(into, sum), io.LimitReader(body, u.ByteSize+1))
 	switch {
-	case from.failed != nil:
+	case broken != nil:
 		return &platen.Error{Code: platen.CodeInvalid, Message: "The bytes broke off, or came too slowly: put them again."}
 	case err != nil:
 		return err
@@ -148,18 +149,4 @@ func take(u *platen.Upload, body io.Reader, into io.Writer) error {
 		return &platen.Error{Code: platen.CodeInvalid, Message: "The bytes are not those that were announced: their SHA-256 is " + hex.EncodeToString(sum.Sum(nil)) + "."}
 	}
 	return nil
-}
-
-// arriving is a body that tells its own faults from those of who takes it.
-type arriving struct {
-	io.Reader
-	failed error
-}
-
-func (a *arriving) Read(p []byte) (int, error) {
-	n, err := a.Reader.Read(p)
-	if err != nil && err != io.EOF {
-		a.failed = err
-	}
-	return n, err
 }
