@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 
 	"platen"
 	"platen/pdf"
@@ -72,10 +70,7 @@ func (w *combineWorker) Work(ctx context.Context, job *river.Job[combineArgs]) e
 		do: func(ctx context.Context, d platen.AnyDocument) (*platen.DocumentFile, error) {
 			return w.pipeline.merge(ctx, d.(*platen.CombinedSubmission), job.Attempt)
 		},
-		complete: func(ctx context.Context, tx *sql.Tx) error {
-			_, err := river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx, job)
-			return err
-		}})
+		complete: completes(job)})
 	if err == nil {
 		w.pipeline.dropParts(ctx, job.Args.AccountID, job.Args.CombinedSubmissionID)
 	}
@@ -86,11 +81,15 @@ func (w *combineWorker) Work(ctx context.Context, job *river.Job[combineArgs]) e
 // is settled. What cannot be deleted now is found when partLife is over.
 func (p *Pipeline) dropParts(ctx context.Context, accountID, id string) {
 	c, err := p.DB.CombinedSubmission(ctx, storage.Scope{AccountID: accountID}, id)
-	if err != nil || c.State == platen.DocumentPending {
+	if err == nil && c.State == platen.DocumentPending {
 		return
 	}
-	sources, err := p.DB.CombinedSources(ctx, accountID, []string{id})
+	var sources map[string][]*platen.CombinedSource
+	if err == nil {
+		sources, err = p.DB.CombinedSources(ctx, accountID, []string{id})
+	}
 	if err != nil {
+		p.Log.WarnContext(ctx, "the parts of a combined document are left to expire", "document", id, "error", err)
 		return
 	}
 	for _, source := range sources[id] {
@@ -197,9 +196,9 @@ func (p *Pipeline) mergeParts(ctx context.Context, c *platen.CombinedSubmission,
 	return file, p.keep(ctx, c.ID, file, content)
 }
 
-// parts finds the files of all sources, and fetches those of addresses. Whatever is wrong with one is found in the order
-// of the sources; a document that failed ends the whole although others are still to
-// come.
+// parts finds the files of all sources, and fetches those of addresses. Whatever is wrong
+// with one is found in the order of the sources; a document that failed ends the whole
+// although others are still to come.
 func (p *Pipeline) parts(ctx context.Context, c *platen.CombinedSubmission) ([]part, error) {
 	scope := storage.Scope{AccountID: c.AccountID}
 	var documentIDs, uploadIDs []string
@@ -210,11 +209,7 @@ func (p *Pipeline) parts(ctx context.Context, c *platen.CombinedSubmission) ([]p
 			uploadIDs = append(uploadIDs, source.UploadID)
 		}
 	}
-	submissions, err := p.DB.SubmissionsByID(ctx, scope, documentIDs)
-	if err != nil {
-		return nil, err
-	}
-	combined, err := p.DB.CombinedSubmissionsByID(ctx, scope, documentIDs)
+	documents, err := p.DB.DocumentsByID(ctx, scope, documentIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -228,12 +223,7 @@ func (p *Pipeline) parts(ctx context.Context, c *platen.CombinedSubmission) ([]p
 	for i, source := range c.Sources {
 		switch {
 		case source.DocumentID != "":
-			var document platen.AnyDocument
-			if s := submissions[source.DocumentID]; s != nil {
-				document, parts[i] = s, part{title: s.TemplateName, own: true, marked: s.Test}
-			} else if whole := combined[source.DocumentID]; whole != nil {
-				document, parts[i] = whole, part{own: true, marked: whole.Test}
-			}
+			document := documents[source.DocumentID]
 			file, err := usable(i, source, document)
 			if err != nil {
 				return nil, err
@@ -242,7 +232,10 @@ func (p *Pipeline) parts(ctx context.Context, c *platen.CombinedSubmission) ([]p
 				pending = true
 				continue
 			}
-			parts[i].copyKey = file.BlobKey
+			parts[i] = part{own: true, marked: document.Common().Test, copyKey: file.BlobKey}
+			if s, ok := document.(*platen.Submission); ok {
+				parts[i].title = s.TemplateName
+			}
 			size += file.ByteSize
 		case source.UploadID != "":
 			u := uploads[source.UploadID]

@@ -144,6 +144,9 @@ func (p *Pipeline) sources(ctx context.Context, scope storage.Scope, c *platen.C
 	}
 	known := versions{}
 	for i, one := range r.Sources {
+		if len(errs) >= maxMistakes {
+			break
+		}
 		source := &platen.CombinedSource{}
 		c.Sources = append(c.Sources, source)
 		add := func(code platen.ErrorCode, id, message string, path ...string) {
@@ -197,9 +200,6 @@ func (p *Pipeline) sources(ctx context.Context, scope storage.Scope, c *platen.C
 			source.DocumentID, source.TemplateVersionID = s.ID, of.version.ID
 			parts = append(parts, s)
 		}
-		if len(errs) >= maxMistakes {
-			break
-		}
 	}
 	return parts, errs, nil
 }
@@ -232,6 +232,9 @@ func (p *Pipeline) lockSources(ctx context.Context, tx *storage.Tx, scope storag
 	var errs platen.Errors
 	pending := map[string]bool{}
 	for i, source := range c.Sources {
+		if len(errs) >= maxMistakes {
+			break
+		}
 		if source.DocumentID == "" || source.TemplateVersionID != "" {
 			continue
 		}
@@ -268,9 +271,6 @@ func (p *Pipeline) lockSources(ctx context.Context, tx *storage.Tx, scope storag
 		}
 		if d.State == platen.DocumentPending {
 			pending[d.ID] = true
-		}
-		if len(errs) >= maxMistakes {
-			break
 		}
 	}
 	c.Waiting = len(pending)

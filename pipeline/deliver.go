@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 
 	"platen"
 	"platen/delivery"
@@ -187,8 +186,7 @@ func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArg
 			}
 		}
 		*action = *a
-		_, err = river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx.SQL(), job)
-		return err
+		return completes(job)(ctx, tx)
 	})
 	if err == nil {
 		p.Hub.Nudge()

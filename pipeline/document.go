@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 	"github.com/riverqueue/river/rivertype"
 
 	"platen"
@@ -105,7 +105,15 @@ type work struct {
 	// document; errNotYet when it is too early.
 	do func(context.Context, platen.AnyDocument) (*platen.DocumentFile, error)
 	// complete ends the job in the transaction that commits what it made.
-	complete func(context.Context, *sql.Tx) error
+	complete func(context.Context, *storage.Tx) error
+}
+
+// completes is what ends a job.
+func completes[A river.JobArgs](job *river.Job[A]) func(context.Context, *storage.Tx) error {
+	return func(ctx context.Context, tx *storage.Tx) error {
+		_, err := river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx.SQL(), job)
+		return err
+	}
 }
 
 // make does such a job. It may run twice: a document that is final is left alone, and
@@ -214,7 +222,7 @@ func (p *Pipeline) finishWork(ctx context.Context, w work, file *platen.Document
 		if err := p.finish(ctx, tx, d, file, failure); err != nil {
 			return err
 		}
-		return w.complete(ctx, tx.SQL())
+		return w.complete(ctx, tx)
 	})
 	if err == nil {
 		p.Hub.Nudge()

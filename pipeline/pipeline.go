@@ -112,7 +112,8 @@ func New(o Options) (*Pipeline, error) {
 	if o.ExpireEvery == 0 {
 		o.ExpireEvery = ExpireInterval
 	}
-	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase), receiving: make(chan struct{}, receipts), merging: make(chan struct{}, max(1, o.Merges))}
+	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase),
+		receiving: make(chan struct{}, receipts), merging: make(chan struct{}, max(1, o.Merges))}
 	config := &river.Config{
 		Schema: migrations.RiverSchema,
 		Logger: slog.New(quietRiver{o.Log.Handler()}),

@@ -2,14 +2,12 @@ package pipeline
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 
 	"platen"
 	"platen/jsonschema"
@@ -44,10 +42,7 @@ func (w *renderWorker) Work(ctx context.Context, job *river.Job[renderArgs]) err
 		do: func(ctx context.Context, d platen.AnyDocument) (*platen.DocumentFile, error) {
 			return w.pipeline.render(ctx, d.(*platen.Submission), job.Attempt)
 		},
-		complete: func(ctx context.Context, tx *sql.Tx) error {
-			_, err := river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx, job)
-			return err
-		}})
+		complete: completes(job)})
 }
 
 // watermark is what test documents are marked with (R3.5).

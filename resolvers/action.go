@@ -90,31 +90,17 @@ func (r action) Integration(ctx context.Context, objs []*graph.Action) ([]graph.
 }
 
 func (r action) Subject(ctx context.Context, objs []*graph.Action) ([]graph.ActionSubject, error) {
-	of := func(kind platen.Kind) func(*graph.Action) string {
-		return func(a *graph.Action) string {
-			if platen.KindOf(a.Source.SubjectID) == kind {
-				return a.Source.SubjectID
-			}
-			return ""
-		}
-	}
-	submissions, err := r.DB.SubmissionsByID(ctx, scope(ctx), ids(objs, of(platen.KindSubmission)))
+	id := func(a *graph.Action) string { return a.Source.SubjectID }
+	documents, err := r.DB.DocumentsByID(ctx, scope(ctx), ids(objs, id))
 	if err != nil {
 		return nil, err
 	}
-	combined, err := r.DB.CombinedSubmissionsByID(ctx, scope(ctx), ids(objs, of(platen.KindCombined)))
-	if err != nil {
-		return nil, err
-	}
-	versions, err := r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids(objs, of(platen.KindTemplateVersion)))
+	versions, err := r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids(objs, id))
 	return each(objs, err, func(a *graph.Action) graph.ActionSubject {
-		if s := submissions[a.Source.SubjectID]; s != nil {
-			return toSubmission(s)
+		if document := documents[id(a)]; document != nil {
+			return toDocument(document)
 		}
-		if c := combined[a.Source.SubjectID]; c != nil {
-			return toCombined(c)
-		}
-		if v := versions[a.Source.SubjectID]; v != nil {
+		if v := versions[id(a)]; v != nil {
 			return toTemplateVersion(v)
 		}
 		return nil

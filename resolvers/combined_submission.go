@@ -18,6 +18,20 @@ func toCombined(c *platen.CombinedSubmission) *graph.CombinedSubmission {
 		ExpiresAt: c.ExpiresAt, Expired: c.ExpiredAt != nil, Revision: c.Revision, Source: c}
 }
 
+// anyDocument is a document wherever the schema has one of several kinds.
+type anyDocument interface {
+	graph.Document
+	graph.CombinedSource
+	graph.ActionSubject
+}
+
+func toDocument(document platen.AnyDocument) anyDocument {
+	if c, ok := document.(*platen.CombinedSubmission); ok {
+		return toCombined(c)
+	}
+	return toSubmission(document.(*platen.Submission))
+}
+
 func (r mutation) CreateCombinedSubmission(ctx context.Context, input graph.CreateCombinedSubmissionInput) (*graph.CreateCombinedSubmissionPayload, error) {
 	key, errs := idempotencyKey(input.IdempotencyKey)
 	wait, mistakes := patience(input.Wait)
@@ -121,11 +135,7 @@ func (r combined) Sources(ctx context.Context, objs []*graph.CombinedSubmission)
 			}
 		}
 	}
-	submissions, err := r.DB.SubmissionsByID(ctx, within, documents)
-	if err != nil {
-		return nil, err
-	}
-	wholes, err := r.DB.CombinedSubmissionsByID(ctx, within, documents)
+	made, err := r.DB.DocumentsByID(ctx, within, documents)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +153,8 @@ func (r combined) Sources(ctx context.Context, objs []*graph.CombinedSubmission)
 				shown = append(shown, toTemplateVersion(v))
 			} else if u := brought[s.UploadID]; u != nil {
 				shown = append(shown, toUpload(u))
-			} else if of := submissions[s.DocumentID]; of != nil {
-				shown = append(shown, toSubmission(of))
-			} else if of := wholes[s.DocumentID]; of != nil {
-				shown = append(shown, toCombined(of))
+			} else if document := made[s.DocumentID]; document != nil {
+				shown = append(shown, toDocument(document))
 			}
 		}
 		return shown

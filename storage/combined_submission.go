@@ -24,31 +24,7 @@ func (r *combinedRow) combined() (*platen.CombinedSubmission, error) {
 // before wholes, as finishing them does: nobody waits in a circle. The locks are of rows,
 // of which there may be any number.
 func (t *Tx) LockParts(ctx context.Context, scope Scope, ids []string) (map[string]platen.AnyDocument, error) {
-	parts := make(map[string]platen.AnyDocument, len(ids))
-	const where = ` where account_id = $1 and id = any($2) and (test or not $3) order by created_at, id for share`
-	var submissions []*submissionRow
-	if err := t.tx.SelectContext(ctx, &submissions, `select `+submissionColumns+` from submissions`+where, scope.AccountID, pq.Array(ids), scope.TestOnly); err != nil {
-		return nil, err
-	}
-	for _, row := range submissions {
-		s, err := row.submission()
-		if err != nil {
-			return nil, err
-		}
-		parts[s.ID] = s
-	}
-	var combined []*combinedRow
-	if err := t.tx.SelectContext(ctx, &combined, `select `+documentColumns+` from combined_submissions`+where, scope.AccountID, pq.Array(ids), scope.TestOnly); err != nil {
-		return nil, err
-	}
-	for _, row := range combined {
-		c, err := row.combined()
-		if err != nil {
-			return nil, err
-		}
-		parts[c.ID] = c
-	}
-	return parts, nil
+	return readAnyDocuments(ctx, t.tx, byID+" order by created_at, id for share", scope.AccountID, pq.Array(ids), scope.TestOnly)
 }
 
 // CreateCombinedSubmission inserts a combined submission, PENDING, with its sources, and
@@ -117,25 +93,8 @@ func (t *Tx) LostPart(ctx context.Context, part platen.AnyDocument) (wholes []st
 
 // CombinedSubmission reads one combined submission in a scope.
 func (d *DB) CombinedSubmission(ctx context.Context, scope Scope, id string) (*platen.CombinedSubmission, error) {
-	return one(d.CombinedSubmissionsByID(ctx, scope, []string{id}))(id)
-}
-
-// CombinedSubmissionsByID reads those of these combined submissions that the scope has.
-func (d *DB) CombinedSubmissionsByID(ctx context.Context, scope Scope, ids []string) (map[string]*platen.CombinedSubmission, error) {
-	var rows []*combinedRow
-	if err := d.db.SelectContext(ctx, &rows, `select `+documentColumns+` from combined_submissions
-		where account_id = $1 and id = any($2) and (test or not $3)`, scope.AccountID, pq.Array(ids), scope.TestOnly); err != nil {
-		return nil, err
-	}
-	combined := make(map[string]*platen.CombinedSubmission, len(rows))
-	for _, row := range rows {
-		c, err := row.combined()
-		if err != nil {
-			return nil, err
-		}
-		combined[row.ID] = c
-	}
-	return combined, nil
+	found, err := readDocuments(ctx, d.db, combinedTables, (*combinedRow).combined, byID, scope.AccountID, pq.Array([]string{id}), scope.TestOnly)
+	return one(found, err)(id)
 }
 
 // CombinedInputs reads what a combined submission is made of: its sources and its

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"platen"
@@ -103,6 +104,52 @@ func columnOf[R, V any](rows []R, value func(R) V) any {
 		values[i] = value(row)
 	}
 	return pq.Array(values)
+}
+
+// byID is the condition of those of some ids that a scope has: account, ids, test only.
+const byID = ` where account_id = $1 and id = any($2) and (test or not $3)`
+
+// readDocuments reads the documents of a kind that a condition chooses, by their ids.
+func readDocuments[R any, D platen.AnyDocument](ctx context.Context, q sqlx.QueryerContext, in documentTables, read func(*R) (D, error),
+	where string, args ...any) (map[string]D, error) {
+	var rows []*R
+	if err := sqlx.SelectContext(ctx, q, &rows, `select `+in.columns+` from `+in.documents+where, args...); err != nil {
+		return nil, err
+	}
+	documents := make(map[string]D, len(rows))
+	for _, row := range rows {
+		document, err := read(row)
+		if err != nil {
+			return nil, err
+		}
+		documents[document.Common().ID] = document
+	}
+	return documents, nil
+}
+
+// readAnyDocuments does that with all kinds, submissions first.
+func readAnyDocuments(ctx context.Context, q sqlx.QueryerContext, where string, args ...any) (map[string]platen.AnyDocument, error) {
+	submissions, err := readDocuments(ctx, q, submissionTables, (*submissionRow).submission, where, args...)
+	if err != nil {
+		return nil, err
+	}
+	combined, err := readDocuments(ctx, q, combinedTables, (*combinedRow).combined, where, args...)
+	if err != nil {
+		return nil, err
+	}
+	documents := make(map[string]platen.AnyDocument, len(submissions)+len(combined))
+	for id, s := range submissions {
+		documents[id] = s
+	}
+	for id, c := range combined {
+		documents[id] = c
+	}
+	return documents, nil
+}
+
+// DocumentsByID reads those of these documents that the scope has.
+func (d *DB) DocumentsByID(ctx context.Context, scope Scope, ids []string) (map[string]platen.AnyDocument, error) {
+	return readAnyDocuments(ctx, d.db, byID, scope.AccountID, pq.Array(ids), scope.TestOnly)
 }
 
 // LockDocument is LockSubject for what has to be a document.

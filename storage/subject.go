@@ -163,30 +163,13 @@ func (t *Tx) recordChanges(ctx context.Context, accountID string, changes []chan
 
 // subjects reads these subjects with their actions.
 func (t *Tx) subjects(ctx context.Context, accountID string, ids []string) (map[string]platen.Subject, error) {
+	documents, err := readAnyDocuments(ctx, t.tx, byID, accountID, pq.Array(ids), false)
+	if err != nil {
+		return nil, err
+	}
 	subjects := make(map[string]platen.Subject, len(ids))
-	var submissions []*submissionRow
-	if err := t.tx.SelectContext(ctx, &submissions, `select `+submissionColumns+` from submissions
-		where account_id = $1 and id = any($2)`, accountID, pq.Array(ids)); err != nil {
-		return nil, err
-	}
-	for _, row := range submissions {
-		s, err := row.submission()
-		if err != nil {
-			return nil, err
-		}
-		subjects[s.ID] = s
-	}
-	var combined []*combinedRow
-	if err := t.tx.SelectContext(ctx, &combined, `select `+documentColumns+` from combined_submissions
-		where account_id = $1 and id = any($2)`, accountID, pq.Array(ids)); err != nil {
-		return nil, err
-	}
-	for _, row := range combined {
-		c, err := row.combined()
-		if err != nil {
-			return nil, err
-		}
-		subjects[c.ID] = c
+	for id, document := range documents {
+		subjects[id] = document
 	}
 	var versions []*templateVersionRow
 	if err := t.tx.SelectContext(ctx, &versions, templateVersions+` where v.account_id = $1 and v.id = any($2)`, accountID, pq.Array(ids)); err != nil {

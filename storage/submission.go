@@ -145,25 +145,8 @@ func (t *Tx) DeletePreview(ctx context.Context, s *platen.Submission) error {
 
 // Submission reads one submission in a scope.
 func (d *DB) Submission(ctx context.Context, scope Scope, id string) (*platen.Submission, error) {
-	return one(d.SubmissionsByID(ctx, scope, []string{id}))(id)
-}
-
-// SubmissionsByID reads those of these submissions that the scope has.
-func (d *DB) SubmissionsByID(ctx context.Context, scope Scope, ids []string) (map[string]*platen.Submission, error) {
-	var rows []*submissionRow
-	if err := d.db.SelectContext(ctx, &rows, `select `+submissionColumns+` from submissions
-		where account_id = $1 and id = any($2) and (test or not $3)`, scope.AccountID, pq.Array(ids), scope.TestOnly); err != nil {
-		return nil, err
-	}
-	submissions := make(map[string]*platen.Submission, len(rows))
-	for _, row := range rows {
-		s, err := row.submission()
-		if err != nil {
-			return nil, err
-		}
-		submissions[row.ID] = s
-	}
-	return submissions, nil
+	found, err := readDocuments(ctx, d.db, submissionTables, (*submissionRow).submission, byID, scope.AccountID, pq.Array([]string{id}), scope.TestOnly)
+	return one(found, err)(id)
 }
 
 // SubmissionContent reads what a submission is made of: of a template, the
