@@ -161,7 +161,7 @@ func unanswered(err error, host string, can advice) *platen.Failure {
 		return fail(platen.FailureTLS, false, fmt.Sprintf("%s does not speak TLS: the address says https:// where it should say http://, or has the wrong port. %s", host, can.remedy))
 	case tlsFault(text) != "":
 		return fail(platen.FailureTLS, false, fmt.Sprintf("No TLS connection to %s can be made: %s. Have its TLS settings checked, then %s.", host, tlsFault(text), can.then))
-	case strings.Contains(text, "malformed HTTP"):
+	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, spokeFirst):
 		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as a web server does. %s", host, can.remedy))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return fail(platen.FailureTimeout, true, fmt.Sprintf("%s did not answer in time.%s", host, can.again))
@@ -170,6 +170,12 @@ func unanswered(err error, host string, can advice) *platen.Failure {
 	}
 	return nil
 }
+
+// spokeFirst is in net/http's error when the server said something before it was asked,
+// as those of SSH, SMTP and databases do. Whether it is noticed before the request is
+// under way, or read as a malformed answer, is left to chance. net/http has no type for
+// it: the text is what became of an error that was nil (persistConn.readLoopPeekFailLocked).
+const spokeFirst = "readLoopPeekFailLocked: %!w(<nil>)"
 
 // addressField is the setting that the host's name comes from.
 func (e *exchange) addressField() string {

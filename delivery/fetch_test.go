@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +130,34 @@ func TestR4_3WhatKeepsAFileFromBeingFetchedIsSaid(t *testing.T) {
 	cancel()
 	if _, err := f.Fetch(canceled, server.URL, 1<<20, new(bytes.Buffer)); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
+	}
+}
+
+// Where a server speaks first, net/http may notice before it sends the request. Here it
+// always does: the request waits until the connection was given up.
+func TestAServerThatSpeaksFirstIsNoWebServer(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	givenUp := make(chan struct{})
+	go func() {
+		defer close(givenUp)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "SSH-2.0-x\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}()
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { <-givenUp }})
+	_, err = fetcher(t, Options{}).Fetch(ctx, "http://"+listener.Addr().String()+"/", 1<<20, new(bytes.Buffer))
+	var failure *platen.Failure
+	if !errors.As(err, &failure) || failure.Code != platen.FailureSourceUnavailable || failure.Retryable || !strings.Contains(failure.Message, "not as a web server") {
+		t.Error(err)
 	}
 }
 
