@@ -26,3 +26,14 @@ type Cursor struct {
 func (c Cursor) After(other Cursor) bool {
 	return c.XID > other.XID || c.XID == other.XID && c.ID > other.ID
 }
+
+// ResetReason is why a feed ends although there is more to come.
+type ResetReason string
+
+// The reasons.
+const (
+	// ResetCursorExpired says that the position asked for is no longer in the history.
+	ResetCursorExpired ResetReason = "CURSOR_EXPIRED"
+	// ResetTooSlow says that too much waited for the reader.
+	ResetTooSlow ResetReason = "TOO_SLOW"
+)

@@ -31,6 +31,15 @@ func (d *DB) EventHorizon(ctx context.Context) (platen.Cursor, error) {
 // the server: what that may yet commit comes before what younger ones did, so that
 // no reader's position can pass an event it has not seen.
 func (d *DB) EventsAfter(ctx context.Context, after platen.Cursor, limit int) ([]*platen.Event, error) {
+	return d.events(ctx, "", after, limit)
+}
+
+// AccountEventsAfter does the same with the events of one account.
+func (d *DB) AccountEventsAfter(ctx context.Context, accountID string, after platen.Cursor, limit int) ([]*platen.Event, error) {
+	return d.events(ctx, "account_id = $4 and ", after, limit, accountID)
+}
+
+func (d *DB) events(ctx context.Context, of string, after platen.Cursor, limit int, args ...any) ([]*platen.Event, error) {
 	var rows []struct {
 		AccountID string    `db:"account_id"`
 		ID        int64     `db:"id"`
@@ -43,8 +52,8 @@ func (d *DB) EventsAfter(ctx context.Context, after platen.Cursor, limit int) ([
 	}
 	// The order names events.xid: the output column is text, and text puts 10 before 9.
 	if err := d.db.SelectContext(ctx, &rows, `select account_id, id, xid::text as xid, subject_id, coalesce(action_id, '') as action_id, test, body, at
-		from events where (xid, id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
-		order by events.xid, events.id limit $3`, fmt.Sprint(after.XID), after.ID, limit); err != nil {
+		from events where `+of+`(xid, id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
+		order by events.xid, events.id limit $3`, append([]any{fmt.Sprint(after.XID), after.ID, limit}, args...)...); err != nil {
 		return nil, err
 	}
 	events := make([]*platen.Event, len(rows))
@@ -59,6 +68,17 @@ func (d *DB) EventsAfter(ctx context.Context, after platen.Cursor, limit int) ([
 	return events, nil
 }
 
+// Forgotten is the position up to which the history is no longer there. Who reads from an
+// earlier one may have missed something.
+func (d *DB) Forgotten(ctx context.Context) (platen.Cursor, error) {
+	var row struct {
+		XID uint64 `db:"xid"`
+		ID  int64  `db:"id"`
+	}
+	err := d.db.GetContext(ctx, &row, `select forgotten_xid::text as xid, forgotten_id as id from installation`)
+	return platen.Cursor{XID: row.XID, ID: row.ID}, err
+}
+
 // EventsWaiting tells whether there are committed events after a position that a
 // transaction still open keeps from being read.
 func (d *DB) EventsWaiting(ctx context.Context, after platen.Cursor) (waiting bool, err error) {
@@ -69,11 +89,12 @@ func (d *DB) EventsWaiting(ctx context.Context, after platen.Cursor) (waiting bo
 
 // DeleteEventsBefore forgets the history before an instant, at most limit events a
 // call, and tells how many went.
-func (d *DB) DeleteEventsBefore(ctx context.Context, before time.Time, limit int) (int64, error) {
-	result, err := d.db.ExecContext(ctx, `delete from events where (account_id, id) in
-		(select account_id, id from events where at < $1 order by at limit $2)`, before, limit)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+func (d *DB) DeleteEventsBefore(ctx context.Context, before time.Time, limit int) (n int64, err error) {
+	err = d.db.GetContext(ctx, &n, `with gone as (delete from events where (account_id, xid, id) in
+				(select account_id, xid, id from events where at < $1 order by at limit $2) returning xid, id),
+			last as (select xid, id from gone order by xid desc, id desc limit 1),
+			noted as (update installation set forgotten_xid = last.xid, forgotten_id = last.id from last
+				where (last.xid, last.id) > (forgotten_xid, forgotten_id))
+		select count(*) from gone`, before, limit)
+	return n, err
 }

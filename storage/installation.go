@@ -2,10 +2,45 @@ package storage
 
 import "context"
 
-// Epoch names the history that cursors point into. It changes when the database
-// is put back to an older state, so that cursors of the lost future are recognised.
+// origin is where the history is written: the database cluster, the branch of its own
+// history (a timeline: another one after a point-in-time recovery, or once a standby has
+// taken over), the database, and the table. What was restored, by whatever means, or
+// moved, or taken over, has another.
+const origin = `concat_ws(' ', substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+	(select oid from pg_database where datname = current_database()), 'events'::regclass::oid)`
+
+// Epoch names the history that cursors point into. Where the database was put back to an
+// older state, or is another one, it is a new name, and what is there of the history is
+// forgotten: its transactions are numbered as elsewhere, and what clients have seen may
+// never have happened here.
 func (d *DB) Epoch(ctx context.Context) (epoch string, err error) {
-	err = d.db.GetContext(ctx, &epoch, `select epoch from installation`)
+	// Only superusers and those whom one let may ask for the cluster's identity.
+	var cluster string
+	if err := d.db.GetContext(ctx, &cluster, `select system_identifier::text from pg_control_system()`); err != nil && Unavailable(err) {
+		return "", err
+	}
+	err = d.InTx(ctx, func(tx *Tx) error {
+		var row struct {
+			Epoch, Origin, Now string
+		}
+		if err := tx.tx.GetContext(ctx, &row, `select epoch, origin, $1 || ' ' || `+origin+` as now from installation for update`, cluster); err != nil {
+			return err
+		}
+		epoch = row.Epoch
+		if row.Origin == row.Now {
+			return nil
+		}
+		if row.Origin == "" { // the first start
+			_, err := tx.tx.ExecContext(ctx, `update installation set origin = $1`, row.Now)
+			return err
+		}
+		if err := tx.tx.GetContext(ctx, &epoch, `update installation set origin = $1, epoch = gen_random_uuid()::text, forgotten_xid = '0', forgotten_id = 0
+			returning epoch`, row.Now); err != nil {
+			return err
+		}
+		_, err := tx.tx.ExecContext(ctx, `delete from events`)
+		return err
+	})
 	return epoch, err
 }
 

@@ -14,6 +14,18 @@ import (
 	"platen"
 )
 
+// MetadataHas tells whether metadata has all names of wanted with their values, as lists
+// that are filtered by it judge that.
+func MetadataHas(metadata, wanted json.RawMessage) bool {
+	has := metadataPairs(metadata)
+	for _, pair := range metadataPairs(wanted) {
+		if !slices.ContainsFunc(has, func(one []byte) bool { return bytes.Equal(one, pair) }) {
+			return false
+		}
+	}
+	return true
+}
+
 // metadataPairs are the top-level names of a metadata object with their values, each
 // pair as a hash: what lists are filtered by. Values are equal as JSON values are:
 // 1.0 is 1, and the order of an object's names does not matter.
