@@ -62,12 +62,25 @@ func (h *Hub) Batch(ctx context.Context, scope storage.Scope, id string) (<-chan
 			}
 			// An event that shows a submission's end is read after its commit, so the
 			// counts have it, and perhaps more.
-			if batch, err = h.db.Batch(ctx, scope, id); err != nil {
-				h.log.WarnContext(ctx, "following a batch was interrupted", "batch", id, "error", err)
+			batch, err := h.batch(ctx, scope, id)
+			if err != nil {
 				return
 			}
 			next = &BatchUpdate{Cursor: h.encode(event.Cursor), At: event.At, Batch: batch}
 		}
 	}()
 	return updates, nil
+}
+
+// batch reads a batch. A database that is away is waited for: to end now would look as if
+// the batch were done.
+func (h *Hub) batch(ctx context.Context, scope storage.Scope, id string) (*platen.Batch, error) {
+	for {
+		batch, err := h.db.Batch(ctx, scope, id)
+		if err == nil || ctx.Err() != nil {
+			return batch, err
+		}
+		h.log.WarnContext(ctx, "reading a batch that is followed failed and will be tried again", "batch", id, "error", err)
+		sleep(ctx, pollInterval)
+	}
 }

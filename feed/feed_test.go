@@ -34,7 +34,12 @@ func setup(t *testing.T) *bundle {
 // startHub runs a hub, as a node does, until the test ends.
 func startHub(t *testing.T, db *storage.DB) *feed.Hub {
 	t.Helper()
-	hub, err := feed.New(t.Context(), db, slog.New(slog.DiscardHandler))
+	return startHubThatLogs(t, db, slog.New(slog.DiscardHandler))
+}
+
+func startHubThatLogs(t *testing.T, db *storage.DB, log *slog.Logger) *feed.Hub {
+	t.Helper()
+	hub, err := feed.New(t.Context(), db, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,6 +249,61 @@ func TestR1_3ASubscriptionIsScoped(t *testing.T) {
 		if _, err := b.hub.Action(t.Context(), scope, action.ID); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s, the action: %v, want ErrNotFound", name, err)
 		}
+	}
+}
+
+// signal is a log that tells when something was written to it.
+type signal chan struct{}
+
+func (s signal) Write(p []byte) (int, error) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func TestR7_2ABatchIsFollowedAcrossAnOutage(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	b := &bundle{db: db, account: account.ID, scope: storage.Scope{AccountID: account.ID}}
+	warned := make(signal, 1)
+	b.hub = startHubThatLogs(t, db, slog.New(slog.NewTextHandler(warned, nil)))
+	batch := &platen.Batch{AccountID: account.ID, ID: platen.NewID(platen.KindBatch), Metadata: []byte("{}")}
+	s := &platen.Submission{Source: platen.SourceHTML, Output: platen.OutputPDF, Content: &platen.TemplateContent{HTML: "<p>Hello</p>", Page: platen.DefaultPageSettings()},
+		BatchID: batch.ID, Document: platen.Document{Record: platen.Record{AccountID: account.ID, ID: platen.NewID(platen.KindSubmission)}, Metadata: []byte("{}")}}
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
+		if err := tx.CreateBatch(t.Context(), batch); err != nil {
+			return err
+		}
+		return tx.CreateSubmissions(t.Context(), []*platen.Submission{s})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	updates, err := b.hub.Batch(t.Context(), b.scope, batch.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := <-updates; !u.Snapshot || u.Batch.Total != 1 {
+		t.Fatalf("first: %+v", u.Batch)
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		if _, err := db.SQL().ExecContext(t.Context(), `alter table `+from+` rename to `+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("submission_batches", "away")
+	b.process(t, s, 0)
+	b.hub.Nudge()
+	<-warned
+	rename("away", "submission_batches")
+	if u, ok := <-updates; !ok || u.Batch.State() != platen.BatchProcessed {
+		t.Errorf("after the outage: %+v", u)
+	}
+	if _, ok := <-updates; ok {
+		t.Error("something comes after the end")
 	}
 }
 
