@@ -5,6 +5,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -22,9 +23,12 @@ const (
 	gather = 5 * time.Millisecond
 	// batch is how many events are read at a time.
 	batch = 500
-	// queueLength bounds what waits for a slow subscriber. What is overtaken is
-	// dropped first; the last state never is.
+	// queueLength bounds what waits for a slow subscriber of one object. What is
+	// overtaken is dropped first; the last state never is.
 	queueLength = 64
+	// feedLength bounds what waits for a slow reader of a feed, who is told to begin
+	// anew when there is more.
+	feedLength = 1000
 )
 
 // Hub reads the history and hands each event to those who follow what it is about.
@@ -35,12 +39,12 @@ type Hub struct {
 	nudged chan struct{} // this node has committed events
 	look   chan struct{} // there may be something to read
 
-	epoch     string
-	position  platen.Cursor // of the reader alone
-	heldSince atomic.Int64  // in nanoseconds since 1970; 0: nothing is held back
+	heldSince atomic.Int64 // in nanoseconds since 1970; 0: nothing is held back
 
 	mu          sync.Mutex
-	subscribers map[string]map[*subscriber]struct{} // by the id of what they follow
+	epoch       string                              // the name of the history
+	position    platen.Cursor                       // in it: all before was handed out
+	subscribers map[string]map[*subscriber]struct{} // by the id of what they follow; of feeds, the account's
 }
 
 // New makes a hub that reads the history from now on.
@@ -111,6 +115,10 @@ func (h *Hub) listenOnce(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close()
+	// The database that was lost and is there again can be another, or an older one.
+	if err := h.renew(ctx); err != nil {
+		return err
+	}
 	wake(h.look) // what came while nobody listened
 	for {
 		if _, err := listener.Wait(ctx); err != nil {
@@ -118,6 +126,32 @@ func (h *Hub) listenOnce(ctx context.Context) error {
 		}
 		wake(h.look)
 	}
+}
+
+// renew looks whether the history is still the same. If it is another, those who read the
+// old one have to begin anew.
+func (h *Hub) renew(ctx context.Context) error {
+	epoch, err := h.db.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	horizon, err := h.db.EventHorizon(ctx)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if epoch == h.epoch {
+		return nil
+	}
+	h.log.WarnContext(ctx, "the database was restored, moved or taken over: its history begins anew")
+	h.epoch, h.position = epoch, horizon
+	for _, of := range h.subscribers {
+		for s := range of {
+			s.renew()
+		}
+	}
+	return nil
 }
 
 func (h *Hub) tail(ctx context.Context) {
@@ -138,7 +172,8 @@ func (h *Hub) tail(ctx context.Context) {
 // read hands out all that can be read, and says when to look again unasked.
 func (h *Hub) read(ctx context.Context) time.Duration {
 	for {
-		events, err := h.db.EventsAfter(ctx, h.position, batch)
+		epoch, position := h.where()
+		events, err := h.db.EventsAfter(ctx, position, batch)
 		if err != nil {
 			if ctx.Err() == nil {
 				h.log.WarnContext(ctx, "reading new events failed and will be tried again", "error", err)
@@ -146,8 +181,7 @@ func (h *Hub) read(ctx context.Context) time.Duration {
 			return pollInterval
 		}
 		for _, event := range events {
-			h.hand(event)
-			h.position = event.Cursor
+			h.hand(epoch, event)
 		}
 		if len(events) == batch {
 			continue
@@ -160,7 +194,8 @@ func (h *Hub) read(ctx context.Context) time.Duration {
 // open holds back: nobody nudges us when it ends. The longer it lasts, the less
 // often; such a transaction may stay open for hours.
 func (h *Hub) held(ctx context.Context, progress bool) time.Duration {
-	waiting, err := h.db.EventsWaiting(ctx, h.position)
+	_, position := h.where()
+	waiting, err := h.db.EventsWaiting(ctx, position)
 	if err != nil || !waiting {
 		h.heldSince.Store(0)
 		return pollInterval
@@ -181,11 +216,32 @@ func (h *Hub) Lag() time.Duration {
 	return time.Since(time.Unix(0, since))
 }
 
-// hand gives an event to those who follow its subject, and to those who follow the
-// batch that its subject is of.
-func (h *Hub) hand(event *platen.Event) {
+// where is the hub's position, and the history that it is in.
+func (h *Hub) where() (epoch string, position platen.Cursor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.epoch, h.position
+}
+
+// Position is a cursor after which everything is still to come that a read which begins
+// after this call does not show.
+func (h *Hub) Position() string {
+	epoch, position := h.where()
+	return encode(epoch, position)
+}
+
+// hand gives an event to those who follow its subject, to those who follow the batch that
+// its subject is of, and to the feeds of its account.
+func (h *Hub) hand(epoch string, event *platen.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if epoch != h.epoch {
+		return // it is of a history that is over
+	}
+	h.position = event.Cursor
+	for s := range h.subscribers[event.AccountID] {
+		s.put(event)
+	}
 	for s := range h.subscribers[event.SubjectID] {
 		s.put(event)
 	}
@@ -203,16 +259,45 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// subscriber is a bounded queue of one subject's events.
+// subscriber is a bounded queue of events: of one subject, of which the last ones count,
+// or of a feed, of which each counts.
 type subscriber struct {
 	mu     sync.Mutex
 	queue  []*platen.Event
 	filled chan struct{}
+
+	whole bool  // nothing may be left out
+	ended error // why nothing more comes: errTooSlow or errRenewed
+}
+
+var (
+	errTooSlow = errors.New("the reader fell too far behind")
+	errRenewed = errors.New("the history is another one")
+)
+
+// renew says that the history is another one. Who follows one subject sees that by what
+// comes next.
+func (s *subscriber) renew() {
+	s.mu.Lock()
+	if s.whole {
+		s.ended, s.queue = errRenewed, nil
+	}
+	s.mu.Unlock()
+	wake(s.filled)
 }
 
 func (s *subscriber) put(event *platen.Event) {
 	s.mu.Lock()
-	if len(s.queue) == queueLength {
+	switch {
+	case s.ended != nil:
+		s.mu.Unlock()
+		return
+	case s.whole && len(s.queue) == feedLength:
+		s.ended, s.queue = errTooSlow, nil
+		s.mu.Unlock()
+		wake(s.filled)
+		return
+	case !s.whole && len(s.queue) == queueLength:
 		s.queue = append(s.queue[:0], s.queue[1:]...)
 	}
 	s.queue = append(s.queue, event)
@@ -229,7 +314,11 @@ func (s *subscriber) take(ctx context.Context) (*platen.Event, error) {
 			s.mu.Unlock()
 			return event, nil
 		}
+		ended := s.ended
 		s.mu.Unlock()
+		if ended != nil {
+			return nil, ended
+		}
 		select {
 		case <-s.filled:
 		case <-ctx.Done():
@@ -254,9 +343,14 @@ func (s *subscriber) latest(ctx context.Context) (*platen.Event, error) {
 }
 
 func (h *Hub) subscribe(subjectID string) (s *subscriber, cancel func()) {
-	s = &subscriber{filled: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.join(subjectID, false)
+}
+
+// join adds a subscriber; the hub is locked.
+func (h *Hub) join(subjectID string, whole bool) (s *subscriber, leave func()) {
+	s = &subscriber{filled: make(chan struct{}, 1), whole: whole}
 	if h.subscribers[subjectID] == nil {
 		h.subscribers[subjectID] = map[*subscriber]struct{}{}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"platen"
@@ -105,5 +107,29 @@ func (h *Hub) Await(ctx context.Context, scope storage.Scope, id string) (platen
 // encode makes a cursor that clients give back: opaque to them, and naming the
 // history that it points into.
 func (h *Hub) encode(c platen.Cursor) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s %d %d", h.epoch, c.XID, c.ID))
+	epoch, _ := h.where()
+	return encode(epoch, c)
+}
+
+func encode(epoch string, c platen.Cursor) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s %d %d", epoch, c.XID, c.ID))
+}
+
+// decode reads what encode made.
+func decode(cursor string) (epoch string, c platen.Cursor, err error) {
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return "", c, storage.ErrCursor
+	}
+	// Scanf would take what only begins like it.
+	parts := strings.Split(string(text), " ")
+	if len(parts) != 3 {
+		return "", c, storage.ErrCursor
+	}
+	xid, xidErr := strconv.ParseUint(parts[1], 10, 63)
+	id, idErr := strconv.ParseInt(parts[2], 10, 64)
+	if xidErr != nil || idErr != nil || id < 0 {
+		return "", c, storage.ErrCursor
+	}
+	return parts[0], platen.Cursor{XID: xid, ID: id}, nil
 }

@@ -31,6 +31,7 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	Account() AccountResolver
 	Action() ActionResolver
 	ActionConnection() ActionConnectionResolver
 	ApiTokenConnection() ApiTokenConnectionResolver
@@ -59,9 +60,10 @@ type DirectiveRoot struct {
 
 type ComplexityRoot struct {
 	Account struct {
-		CreatedAt func(childComplexity int) int
-		ID        func(childComplexity int) int
-		Name      func(childComplexity int) int
+		CreatedAt  func(childComplexity int) int
+		FeedCursor func(childComplexity int) int
+		ID         func(childComplexity int) int
+		Name       func(childComplexity int) int
 	}
 
 	Action struct {
@@ -78,6 +80,12 @@ type ComplexityRoot struct {
 		Subject       func(childComplexity int) int
 		Type          func(childComplexity int) int
 		UpdatedAt     func(childComplexity int) int
+	}
+
+	ActionChange struct {
+		Action func(childComplexity int) int
+		At     func(childComplexity int) int
+		Cursor func(childComplexity int) int
 	}
 
 	ActionConnection struct {
@@ -243,6 +251,12 @@ type ComplexityRoot struct {
 		UserErrors func(childComplexity int) int
 	}
 
+	DocumentChange struct {
+		At       func(childComplexity int) int
+		Cursor   func(childComplexity int) int
+		Document func(childComplexity int) int
+	}
+
 	DocumentFile struct {
 		ByteSize          func(childComplexity int) int
 		ContentType       func(childComplexity int) int
@@ -273,6 +287,17 @@ type ComplexityRoot struct {
 		ProviderCode func(childComplexity int) int
 		Retryable    func(childComplexity int) int
 		Stage        func(childComplexity int) int
+	}
+
+	FeedReady struct {
+		At     func(childComplexity int) int
+		Cursor func(childComplexity int) int
+	}
+
+	FeedReset struct {
+		At     func(childComplexity int) int
+		Cursor func(childComplexity int) int
+		Reason func(childComplexity int) int
 	}
 
 	HttpHeader struct {
@@ -537,8 +562,10 @@ type ComplexityRoot struct {
 	}
 
 	Subscription struct {
+		ActionFeed                func(childComplexity int, after *string, filter *ActionFilter) int
 		ActionUpdated             func(childComplexity int, id string) int
 		CombinedSubmissionUpdated func(childComplexity int, id string) int
+		DocumentFeed              func(childComplexity int, after *string, filter *DocumentFeedFilter) int
 		SubmissionBatchUpdated    func(childComplexity int, id string) int
 		SubmissionUpdated         func(childComplexity int, id string) int
 	}
@@ -685,6 +712,9 @@ type ComplexityRoot struct {
 
 // region    ************************** generated!.gotpl **************************
 
+type AccountResolver interface {
+	FeedCursor(ctx context.Context, obj *Account) (string, error)
+}
 type ActionResolver interface {
 	Integration(ctx context.Context, objs []*Action) ([]Integration, error)
 	Subject(ctx context.Context, objs []*Action) ([]ActionSubject, error)
@@ -785,6 +815,8 @@ type SubscriptionResolver interface {
 	CombinedSubmissionUpdated(ctx context.Context, id string) (<-chan *CombinedSubmissionEvent, error)
 	SubmissionBatchUpdated(ctx context.Context, id string) (<-chan *SubmissionBatchEvent, error)
 	ActionUpdated(ctx context.Context, id string) (<-chan *ActionEvent, error)
+	DocumentFeed(ctx context.Context, after *string, filter *DocumentFeedFilter) (<-chan DocumentFeedEvent, error)
+	ActionFeed(ctx context.Context, after *string, filter *ActionFilter) (<-chan ActionFeedEvent, error)
 }
 type TemplateResolver interface {
 	Draft(ctx context.Context, objs []*Template) ([]*TemplateContent, error)
@@ -839,6 +871,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Account.CreatedAt(childComplexity), true
+	case "Account.feedCursor":
+		if e.ComplexityRoot.Account.FeedCursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Account.FeedCursor(childComplexity), true
 	case "Account.id":
 		if e.ComplexityRoot.Account.ID == nil {
 			break
@@ -930,6 +968,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Action.UpdatedAt(childComplexity), true
+
+	case "ActionChange.action":
+		if e.ComplexityRoot.ActionChange.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionChange.Action(childComplexity), true
+	case "ActionChange.at":
+		if e.ComplexityRoot.ActionChange.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionChange.At(childComplexity), true
+	case "ActionChange.cursor":
+		if e.ComplexityRoot.ActionChange.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ActionChange.Cursor(childComplexity), true
 
 	case "ActionConnection.edges":
 		if e.ComplexityRoot.ActionConnection.Edges == nil {
@@ -1550,6 +1607,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.DeleteIntegrationPayload.UserErrors(childComplexity), true
 
+	case "DocumentChange.at":
+		if e.ComplexityRoot.DocumentChange.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DocumentChange.At(childComplexity), true
+	case "DocumentChange.cursor":
+		if e.ComplexityRoot.DocumentChange.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DocumentChange.Cursor(childComplexity), true
+	case "DocumentChange.document":
+		if e.ComplexityRoot.DocumentChange.Document == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DocumentChange.Document(childComplexity), true
+
 	case "DocumentFile.byteSize":
 		if e.ComplexityRoot.DocumentFile.ByteSize == nil {
 			break
@@ -1673,6 +1749,38 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Failure.Stage(childComplexity), true
+
+	case "FeedReady.at":
+		if e.ComplexityRoot.FeedReady.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FeedReady.At(childComplexity), true
+	case "FeedReady.cursor":
+		if e.ComplexityRoot.FeedReady.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FeedReady.Cursor(childComplexity), true
+
+	case "FeedReset.at":
+		if e.ComplexityRoot.FeedReset.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FeedReset.At(childComplexity), true
+	case "FeedReset.cursor":
+		if e.ComplexityRoot.FeedReset.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FeedReset.Cursor(childComplexity), true
+	case "FeedReset.reason":
+		if e.ComplexityRoot.FeedReset.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FeedReset.Reason(childComplexity), true
 
 	case "HttpHeader.name":
 		if e.ComplexityRoot.HttpHeader.Name == nil {
@@ -2931,6 +3039,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SubmissionEvent.Submission(childComplexity), true
 
+	case "Subscription.actionFeed":
+		if e.ComplexityRoot.Subscription.ActionFeed == nil {
+			break
+		}
+
+		args, err := field_Subscription_actionFeed_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.ActionFeed(childComplexity, args["after"].(*string), args["filter"].(*ActionFilter)), true
 	case "Subscription.actionUpdated":
 		if e.ComplexityRoot.Subscription.ActionUpdated == nil {
 			break
@@ -2953,6 +3072,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Subscription.CombinedSubmissionUpdated(childComplexity, args["id"].(string)), true
+	case "Subscription.documentFeed":
+		if e.ComplexityRoot.Subscription.DocumentFeed == nil {
+			break
+		}
+
+		args, err := field_Subscription_documentFeed_args(ctx, ec, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Subscription.DocumentFeed(childComplexity, args["after"].(*string), args["filter"].(*DocumentFeedFilter)), true
 	case "Subscription.submissionBatchUpdated":
 		if e.ComplexityRoot.Subscription.SubmissionBatchUpdated == nil {
 			break
@@ -3549,6 +3679,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		unmarshalInputCreateUploadInput,
 		unmarshalInputCreateWebhookIntegrationInput,
 		unmarshalInputDateTimeRange,
+		unmarshalInputDocumentFeedFilter,
 		unmarshalInputHttpHeaderInput,
 		unmarshalInputPageSettingsInput,
 		unmarshalInputPathPreviewInput,
@@ -3943,6 +4074,8 @@ type Account implements Node {
   name: String!
   "When it was made."
   createdAt: DateTime!
+  "Newest position of both feeds as it was before this request was answered: take it in the first query, then subscribe after it, and there is no gap."
+  feedCursor: String! @goField(forceResolver: true)
 }
 "What an API token may do. Each includes those before it."
 enum TokenScope {
@@ -5622,6 +5755,8 @@ type RetryFailedActionsPayload {
 What is true now, then every later state, in order per object. An event shows its object, and for a document its actions, as that
 change left them; whatever they refer to, as it is when sent. To come back to one object, subscribe again: the snapshot is the present.
 A state that was overtaken before it could be sent may be left out; the last one never is.
+To come back to a feed, give the last cursor as ` + "`" + `after` + "`" + `: nothing is missed within the retention (24 hours), on any node. Feeds leave
+nothing out. Delivery is at least once. A reader who falls too far behind gets FeedReset and never a silent gap.
 """
 type Subscription {
   "The submission as it is now, then after every change of it or of its actions; completes once it is final."
@@ -5644,6 +5779,20 @@ type Subscription {
     "act_..."
     id: ID!
   ): ActionEvent! @auth
+  "Every submission and combined submission of the account: new, changed, its actions' changes included, expired. First FeedReady, then what happened after ` + "`" + `after` + "`" + `, then what happens."
+  documentFeed(
+    "The last cursor that this client has seen, of either feed. Absent: from now on."
+    after: String
+    "Which; absent: all."
+    filter: DocumentFeedFilter
+  ): DocumentFeedEvent! @auth
+  "Every action of the account: new and changed, in the same way and with the same cursors."
+  actionFeed(
+    "The last cursor that this client has seen, of either feed. Absent: from now on."
+    after: String
+    "Which; absent: all."
+    filter: ActionFilter
+  ): ActionFeedEvent! @auth
 }
 "What an event is."
 enum EventKind {
@@ -5696,6 +5845,71 @@ type ActionEvent {
   "The action as it was then."
   action: Action!
 }
+"Chooses documents; all that is given has to hold. Not by state: a list must also learn what leaves it."
+input DocumentFeedFilter {
+  "Of this kind."
+  kind: DocumentKind
+  "Submissions of this template, its draft included."
+  templateId: ID
+  "Submissions of this batch."
+  batchId: ID
+  "True: test documents only. False: live ones only."
+  test: Boolean
+  "Top-level metadata keys equal to these values, e.g. {\"customer\": \"acme\"}."
+  metadata: JSON
+}
+"The kinds of documents."
+enum DocumentKind {
+  "Submissions."
+  SUBMISSION
+  "Combined submissions."
+  COMBINED_SUBMISSION
+}
+"An entry of the feed of documents."
+union DocumentFeedEvent = FeedReady | DocumentChange | FeedReset
+"An entry of the feed of actions."
+union ActionFeedEvent = FeedReady | ActionChange | FeedReset
+"The subscription stands; everything after this cursor will come."
+type FeedReady {
+  "Position in the account's history."
+  cursor: String!
+  "When the subscription began."
+  at: DateTime!
+}
+"A document was made, or it or one of its actions changed."
+type DocumentChange {
+  "Position in the account's history."
+  cursor: String!
+  "When it changed."
+  at: DateTime!
+  "The document, with its actions, as that change left it."
+  document: Document!
+}
+"An action was made, or it changed."
+type ActionChange {
+  "Position in the account's history."
+  cursor: String!
+  "When it changed."
+  at: DateTime!
+  "The action as that change left it."
+  action: Action!
+}
+"Always the last entry: read the present with a query, then subscribe again after this cursor."
+type FeedReset {
+  "Where to go on, after the present was read."
+  cursor: String!
+  "When the feed ended."
+  at: DateTime!
+  "Why."
+  reason: FeedResetReason!
+}
+"Why a feed ends although there is more to come."
+enum FeedResetReason {
+  "` + "`" + `after` + "`" + ` is older than the history that is kept (24 hours), or of a database that was restored, moved or taken over since."
+  CURSOR_EXPIRED
+  "Too much waited for this reader."
+  TOO_SLOW
+}
 `, BuiltIn: false},
 }
 var parsedSchema = gqlparser.MustLoadSchema(sources...)
@@ -5712,6 +5926,8 @@ func childFields_Account(ctx context.Context, ec *executionContext, field graphq
 		return fieldContext_Account_name(ctx, ec, field)
 	case "createdAt":
 		return fieldContext_Account_createdAt(ctx, ec, field)
+	case "feedCursor":
+		return fieldContext_Account_feedCursor(ctx, ec, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Account", field.Name)
 }
@@ -7726,6 +7942,28 @@ func field_Submission_downloadUrl_args(ctx context.Context, ec *executionContext
 	return args, nil
 }
 
+func field_Subscription_actionFeed_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*ActionFilter, error) {
+			return unmarshalOActionFilter2ᚖplatenᚋgraphᚐActionFilter(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg1
+	return args, nil
+}
+
 func field_Subscription_actionUpdated_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -7751,6 +7989,28 @@ func field_Subscription_combinedSubmissionUpdated_args(ctx context.Context, ec *
 		return nil, err
 	}
 	args["id"] = arg0
+	return args, nil
+}
+
+func field_Subscription_documentFeed_args(ctx context.Context, ec *executionContext, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return unmarshalOString2ᚖstring(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*DocumentFeedFilter, error) {
+			return unmarshalODocumentFeedFilter2ᚖplatenᚋgraphᚐDocumentFeedFilter(ctx, ec, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg1
 	return args, nil
 }
 
@@ -7989,6 +8249,29 @@ func _Account_createdAt(ctx context.Context, ec *executionContext, field graphql
 }
 func fieldContext_Account_createdAt(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Account", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _Account_feedCursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Account) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Account_feedCursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Account().FeedCursor(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Account_feedCursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Account", field, true, true, errors.New("field of type String does not have child fields"))
 }
 
 func _Action_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Action) (ret graphql.Marshaler) {
@@ -8352,6 +8635,84 @@ func _Action_revision(ctx context.Context, ec *executionContext, field graphql.C
 }
 func fieldContext_Action_revision(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Action", field, false, false, errors.New("field of type Int does not have child fields"))
+}
+
+func _ActionChange_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionChange_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionChange_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ActionChange", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _ActionChange_at(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionChange_at(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionChange_at(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ActionChange", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _ActionChange_action(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_ActionChange_action(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Action, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Action) graphql.Marshaler {
+			return marshalNAction2ᚖplatenᚋgraphᚐAction(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_ActionChange_action(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ActionChange",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return childFields_Action(ctx, ec, field)
+		},
+	}
+	return fc, nil
 }
 
 func _ActionConnection_edges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *ActionConnection) (ret graphql.Marshaler) {
@@ -11032,6 +11393,84 @@ func fieldContext_DeleteIntegrationPayload_userErrors(_ context.Context, ec *exe
 	return fc, nil
 }
 
+func _DocumentChange_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DocumentChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DocumentChange_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DocumentChange_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DocumentChange", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _DocumentChange_at(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DocumentChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DocumentChange_at(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DocumentChange_at(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DocumentChange", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _DocumentChange_document(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DocumentChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_DocumentChange_document(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Document, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v Document) graphql.Marshaler {
+			return marshalNDocument2platenᚋgraphᚐDocument(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_DocumentChange_document(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "DocumentChange",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("FieldContext.Child cannot be called on type INTERFACE")
+		},
+	}
+	return fc, nil
+}
+
 func _DocumentFile_contentType(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *DocumentFile) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11535,6 +11974,121 @@ func _Failure_details(ctx context.Context, ec *executionContext, field graphql.C
 }
 func fieldContext_Failure_details(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Failure", field, false, false, errors.New("field of type JSON does not have child fields"))
+}
+
+func _FeedReady_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *FeedReady) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_FeedReady_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_FeedReady_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FeedReady", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _FeedReady_at(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *FeedReady) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_FeedReady_at(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_FeedReady_at(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FeedReady", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _FeedReset_cursor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *FeedReset) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_FeedReset_cursor(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_FeedReset_cursor(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FeedReset", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _FeedReset_at(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *FeedReset) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_FeedReset_at(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return marshalNDateTime2timeᚐTime(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_FeedReset_at(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FeedReset", field, false, false, errors.New("field of type DateTime does not have child fields"))
+}
+
+func _FeedReset_reason(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *FeedReset) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_FeedReset_reason(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.ResetReason) graphql.Marshaler {
+			return marshalNFeedResetReason2platenᚐResetReason(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_FeedReset_reason(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FeedReset", field, false, false, errors.New("field of type FeedResetReason does not have child fields"))
 }
 
 func _HttpHeader_name(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *HTTPHeader) (ret graphql.Marshaler) {
@@ -17797,6 +18351,130 @@ func fieldContext_Subscription_actionUpdated(ctx context.Context, ec *executionC
 	return fc, nil
 }
 
+func _Subscription_documentFeed(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Subscription_documentFeed(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().DocumentFeed(ctx, fc.Args["after"].(*string), fc.Args["filter"].(*DocumentFeedFilter))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal DocumentFeedEvent
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal DocumentFeedEvent
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v DocumentFeedEvent) graphql.Marshaler {
+			return marshalNDocumentFeedEvent2platenᚋgraphᚐDocumentFeedEvent(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Subscription_documentFeed(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("field of type DocumentFeedEvent does not have child fields")
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Subscription_documentFeed_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func _Subscription_actionFeed(ctx context.Context, ec *executionContext, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_Subscription_actionFeed(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().ActionFeed(ctx, fc.Args["after"].(*string), fc.Args["filter"].(*ActionFilter))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := unmarshalNTokenScope2platenᚐTokenScope(ctx, ec, "READ")
+				if err != nil {
+					var zeroVal ActionFeedEvent
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal ActionFeedEvent
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v ActionFeedEvent) graphql.Marshaler {
+			return marshalNActionFeedEvent2platenᚋgraphᚐActionFeedEvent(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_Subscription_actionFeed(ctx context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("field of type ActionFeedEvent does not have child fields")
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = field_Subscription_actionFeed_args(ctx, ec, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func _Template_id(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -22247,6 +22925,64 @@ func unmarshalInputDateTimeRange(ctx context.Context, ec *executionContext, obj 
 	return it, nil
 }
 
+func unmarshalInputDocumentFeedFilter(ctx context.Context, ec *executionContext, obj any) (DocumentFeedFilter, error) {
+	var it DocumentFeedFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"kind", "templateId", "batchId", "test", "metadata"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "kind":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("kind"))
+			data, err := unmarshalODocumentKind2ᚖplatenᚋgraphᚐDocumentKind(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Kind = graphql.OmittableOf(data)
+		case "templateId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("templateId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.TemplateID = graphql.OmittableOf(data)
+		case "batchId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("batchId"))
+			data, err := unmarshalOID2ᚖstring(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.BatchID = graphql.OmittableOf(data)
+		case "test":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("test"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Test = graphql.OmittableOf(data)
+		case "metadata":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("metadata"))
+			data, err := unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Metadata = graphql.OmittableOf(data)
+		}
+	}
+	return it, nil
+}
+
 func unmarshalInputHttpHeaderInput(ctx context.Context, ec *executionContext, obj any) (HTTPHeaderInput, error) {
 	var it HTTPHeaderInput
 	if obj == nil {
@@ -23301,6 +24037,40 @@ func unmarshalInputWaitForInput(ctx context.Context, ec *executionContext, obj a
 
 // region    ************************** interface.gotpl ***************************
 
+func _ActionFeedEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj ActionFeedEvent) graphql.Marshaler {
+	switch obj := (obj).(type) {
+	case nil:
+		return graphql.Null
+	case FeedReset:
+		return _FeedReset(ctx, ec, sel, &obj)
+	case *FeedReset:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _FeedReset(ctx, ec, sel, obj)
+	case FeedReady:
+		return _FeedReady(ctx, ec, sel, &obj)
+	case *FeedReady:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _FeedReady(ctx, ec, sel, obj)
+	case ActionChange:
+		return _ActionChange(ctx, ec, sel, &obj)
+	case *ActionChange:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _ActionChange(ctx, ec, sel, obj)
+	default:
+		if typedObj, ok := obj.(graphql.Marshaler); ok {
+			return typedObj
+		} else {
+			panic(fmt.Errorf("unexpected type %T; non-generated variants of ActionFeedEvent must implement graphql.Marshaler", obj))
+		}
+	}
+}
+
 func _ActionResult(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj ActionResult) graphql.Marshaler {
 	switch obj := (obj).(type) {
 	case nil:
@@ -23433,6 +24203,40 @@ func _Document(ctx context.Context, ec *executionContext, sel ast.SelectionSet, 
 			return typedObj
 		} else {
 			panic(fmt.Errorf("unexpected type %T; non-generated variants of Document must implement graphql.Marshaler", obj))
+		}
+	}
+}
+
+func _DocumentFeedEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj DocumentFeedEvent) graphql.Marshaler {
+	switch obj := (obj).(type) {
+	case nil:
+		return graphql.Null
+	case FeedReset:
+		return _FeedReset(ctx, ec, sel, &obj)
+	case *FeedReset:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _FeedReset(ctx, ec, sel, obj)
+	case FeedReady:
+		return _FeedReady(ctx, ec, sel, &obj)
+	case *FeedReady:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _FeedReady(ctx, ec, sel, obj)
+	case DocumentChange:
+		return _DocumentChange(ctx, ec, sel, &obj)
+	case *DocumentChange:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _DocumentChange(ctx, ec, sel, obj)
+	default:
+		if typedObj, ok := obj.(graphql.Marshaler); ok {
+			return typedObj
+		} else {
+			panic(fmt.Errorf("unexpected type %T; non-generated variants of DocumentFeedEvent must implement graphql.Marshaler", obj))
 		}
 	}
 }
@@ -23624,18 +24428,56 @@ func _Account(ctx context.Context, ec *executionContext, sel ast.SelectionSet, o
 		case "id":
 			out.Values[i] = _Account_id(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "name":
 			out.Values[i] = _Account_name(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "createdAt":
 			out.Values[i] = _Account_createdAt(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "feedCursor":
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = _Account_feedCursor(ctx, ec, field, obj)
+				if res == graphql.Null {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
+			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -23799,6 +24641,54 @@ func _Action(ctx context.Context, ec *executionContext, sel ast.SelectionSet, ob
 			out.Values[i] = _Action_revision(ctx, ec, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var actionChangeImplementors = []string{"ActionChange", "ActionFeedEvent"}
+
+func _ActionChange(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *ActionChange) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, actionChangeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ActionChange")
+		case "cursor":
+			out.Values[i] = _ActionChange_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = _ActionChange_at(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "action":
+			out.Values[i] = _ActionChange_action(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -25329,6 +26219,54 @@ func _DeleteIntegrationPayload(ctx context.Context, ec *executionContext, sel as
 	return out
 }
 
+var documentChangeImplementors = []string{"DocumentChange", "DocumentFeedEvent"}
+
+func _DocumentChange(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *DocumentChange) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, documentChangeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("DocumentChange")
+		case "cursor":
+			out.Values[i] = _DocumentChange_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = _DocumentChange_at(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "document":
+			out.Values[i] = _DocumentChange_document(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
 var documentFileImplementors = []string{"DocumentFile"}
 
 func _DocumentFile(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *DocumentFile) graphql.Marshaler {
@@ -25538,6 +26476,97 @@ func _Failure(ctx context.Context, ec *executionContext, sel ast.SelectionSet, o
 		case "details":
 			out.Values[i] = _Failure_details(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var feedReadyImplementors = []string{"FeedReady", "DocumentFeedEvent", "ActionFeedEvent"}
+
+func _FeedReady(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *FeedReady) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, feedReadyImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("FeedReady")
+		case "cursor":
+			out.Values[i] = _FeedReady_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = _FeedReady_at(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var feedResetImplementors = []string{"FeedReset", "DocumentFeedEvent", "ActionFeedEvent"}
+
+func _FeedReset(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *FeedReset) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, feedResetImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("FeedReset")
+		case "cursor":
+			out.Values[i] = _FeedReset_cursor(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = _FeedReset_at(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = _FeedReset_reason(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		default:
@@ -28218,6 +29247,10 @@ func _Subscription(ctx context.Context, ec *executionContext, sel ast.SelectionS
 		return _Subscription_submissionBatchUpdated(ctx, ec, fields[0])
 	case "actionUpdated":
 		return _Subscription_actionUpdated(ctx, ec, fields[0])
+	case "documentFeed":
+		return _Subscription_documentFeed(ctx, ec, fields[0])
+	case "actionFeed":
+		return _Subscription_actionFeed(ctx, ec, fields[0])
 	default:
 		panic("unknown field " + strconv.Quote(fields[0].Name))
 	}
@@ -30151,6 +31184,16 @@ func marshalNActionEvent2ᚖplatenᚋgraphᚐActionEvent(ctx context.Context, ec
 	return _ActionEvent(ctx, ec, sel, v)
 }
 
+func marshalNActionFeedEvent2platenᚋgraphᚐActionFeedEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v ActionFeedEvent) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _ActionFeedEvent(ctx, ec, sel, v)
+}
+
 func unmarshalNActionState2platenᚐActionState(ctx context.Context, ec *executionContext, v any) (platen.ActionState, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := platen.ActionState(tmp)
@@ -30697,6 +31740,26 @@ func marshalNDeleteIntegrationPayload2ᚖplatenᚋgraphᚐDeleteIntegrationPaylo
 	return _DeleteIntegrationPayload(ctx, ec, sel, v)
 }
 
+func marshalNDocument2platenᚋgraphᚐDocument(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v Document) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _Document(ctx, ec, sel, v)
+}
+
+func marshalNDocumentFeedEvent2platenᚋgraphᚐDocumentFeedEvent(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v DocumentFeedEvent) graphql.Marshaler {
+	if v == nil {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+		return graphql.Null
+	}
+	return _DocumentFeedEvent(ctx, ec, sel, v)
+}
+
 func unmarshalNDocumentState2platenᚐDocumentState(ctx context.Context, ec *executionContext, v any) (platen.DocumentState, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := platen.DocumentState(tmp)
@@ -30768,6 +31831,23 @@ func unmarshalNFailureStage2platenᚐFailureStage(ctx context.Context, ec *execu
 }
 
 func marshalNFailureStage2platenᚐFailureStage(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.FailureStage) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		if !graphql.HasFieldError(ctx, graphql.GetFieldContext(ctx)) {
+			graphql.AddErrorf(ctx, "the requested element is null which the schema does not allow")
+		}
+	}
+	return res
+}
+
+func unmarshalNFeedResetReason2platenᚐResetReason(ctx context.Context, ec *executionContext, v any) (platen.ResetReason, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := platen.ResetReason(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalNFeedResetReason2platenᚐResetReason(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v platen.ResetReason) graphql.Marshaler {
 	_ = sel
 	res := graphql.MarshalString(string(v))
 	if res == graphql.Null {
@@ -32191,11 +33271,35 @@ func unmarshalODateTimeRange2ᚖplatenᚋgraphᚐDateTimeRange(ctx context.Conte
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
+func unmarshalODocumentFeedFilter2ᚖplatenᚋgraphᚐDocumentFeedFilter(ctx context.Context, ec *executionContext, v any) (*DocumentFeedFilter, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := unmarshalInputDocumentFeedFilter(ctx, ec, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func marshalODocumentFile2ᚖplatenᚋgraphᚐDocumentFile(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *DocumentFile) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
 	}
 	return _DocumentFile(ctx, ec, sel, v)
+}
+
+func unmarshalODocumentKind2ᚖplatenᚋgraphᚐDocumentKind(ctx context.Context, ec *executionContext, v any) (*DocumentKind, error) {
+	if v == nil {
+		return nil, nil
+	}
+	var res = new(DocumentKind)
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func marshalODocumentKind2ᚖplatenᚋgraphᚐDocumentKind(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v *DocumentKind) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return v
 }
 
 func unmarshalODocumentState2ᚕplatenᚐDocumentStateᚄ(ctx context.Context, ec *executionContext, v any) ([]platen.DocumentState, error) {

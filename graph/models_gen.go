@@ -14,6 +14,11 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 )
 
+// An entry of the feed of actions.
+type ActionFeedEvent interface {
+	IsActionFeedEvent()
+}
+
 // What an action achieved.
 type ActionResult interface {
 	IsActionResult()
@@ -33,6 +38,11 @@ type CombinedSource interface {
 type Document interface {
 	IsNode()
 	IsDocument()
+}
+
+// An entry of the feed of documents.
+type DocumentFeedEvent interface {
+	IsDocumentFeedEvent()
 }
 
 // Something that is done with every document it applies to, one action each.
@@ -91,6 +101,18 @@ type Action struct {
 }
 
 func (Action) IsNode() {}
+
+// An action was made, or it changed.
+type ActionChange struct {
+	// Position in the account's history.
+	Cursor string `json:"cursor"`
+	// When it changed.
+	At time.Time `json:"at"`
+	// The action as that change left it.
+	Action *Action `json:"action"`
+}
+
+func (ActionChange) IsActionFeedEvent() {}
 
 // A page of actions.
 type ActionConnection struct {
@@ -596,6 +618,32 @@ type DeleteIntegrationPayload struct {
 	UserErrors []UserError `json:"userErrors"`
 }
 
+// A document was made, or it or one of its actions changed.
+type DocumentChange struct {
+	// Position in the account's history.
+	Cursor string `json:"cursor"`
+	// When it changed.
+	At time.Time `json:"at"`
+	// The document, with its actions, as that change left it.
+	Document Document `json:"document"`
+}
+
+func (DocumentChange) IsDocumentFeedEvent() {}
+
+// Chooses documents; all that is given has to hold. Not by state: a list must also learn what leaves it.
+type DocumentFeedFilter struct {
+	// Of this kind.
+	Kind graphql.Omittable[*DocumentKind] `json:"kind"`
+	// Submissions of this template, its draft included.
+	TemplateID graphql.Omittable[*string] `json:"templateId"`
+	// Submissions of this batch.
+	BatchID graphql.Omittable[*string] `json:"batchId"`
+	// True: test documents only. False: live ones only.
+	Test graphql.Omittable[*bool] `json:"test"`
+	// Top-level metadata keys equal to these values, e.g. {"customer": "acme"}.
+	Metadata graphql.Omittable[json.RawMessage] `json:"metadata"`
+}
+
 // A finished file, as Platen stored it.
 type DocumentFile struct {
 	// The media type, e.g. application/pdf.
@@ -651,6 +699,32 @@ type Failure struct {
 	// Failed addresses, HTTP status, request id: whatever helps.
 	Details json.RawMessage `json:"details"`
 }
+
+// The subscription stands; everything after this cursor will come.
+type FeedReady struct {
+	// Position in the account's history.
+	Cursor string `json:"cursor"`
+	// When the subscription began.
+	At time.Time `json:"at"`
+}
+
+func (FeedReady) IsDocumentFeedEvent() {}
+
+func (FeedReady) IsActionFeedEvent() {}
+
+// Always the last entry: read the present with a query, then subscribe again after this cursor.
+type FeedReset struct {
+	// Where to go on, after the present was read.
+	Cursor string `json:"cursor"`
+	// When the feed ended.
+	At time.Time `json:"at"`
+	// Why.
+	Reason platen.ResetReason `json:"reason"`
+}
+
+func (FeedReset) IsDocumentFeedEvent() {}
+
+func (FeedReset) IsActionFeedEvent() {}
 
 // One HTTP header.
 type HTTPHeader struct {
@@ -1522,6 +1596,64 @@ type WebhookReceipt struct {
 }
 
 func (WebhookReceipt) IsActionResult() {}
+
+// The kinds of documents.
+type DocumentKind string
+
+const (
+	// Submissions.
+	DocumentKindSubmission DocumentKind = "SUBMISSION"
+	// Combined submissions.
+	DocumentKindCombinedSubmission DocumentKind = "COMBINED_SUBMISSION"
+)
+
+var AllDocumentKind = []DocumentKind{
+	DocumentKindSubmission,
+	DocumentKindCombinedSubmission,
+}
+
+func (e DocumentKind) IsValid() bool {
+	switch e {
+	case DocumentKindSubmission, DocumentKindCombinedSubmission:
+		return true
+	}
+	return false
+}
+
+func (e DocumentKind) String() string {
+	return string(e)
+}
+
+func (e *DocumentKind) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = DocumentKind(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid DocumentKind", str)
+	}
+	return nil
+}
+
+func (e DocumentKind) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *DocumentKind) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e DocumentKind) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
 
 // What an event is.
 type EventKind string

@@ -31,12 +31,25 @@ func (r query) Action(ctx context.Context, id string) (*graph.Action, error) {
 }
 
 func (r query) Actions(ctx context.Context, first *int, after *string, last *int, before *string, filter *graph.ActionFilter) (*graph.ActionConnection, error) {
-	var chosen platen.ActionFilter
-	if filter != nil {
-		chosen = platen.ActionFilter{Types: filter.Types.Value(), States: filter.States.Value(), IntegrationID: given(filter.IntegrationID),
-			SubjectID: given(filter.SubjectID), Test: filter.Test.Value()}
+	chosen, err := fromActionFilter(filter)
+	if err != nil {
+		return nil, err
 	}
 	return r.actions(ctx, chosen, first, after, last, before)
+}
+
+func fromActionFilter(filter *graph.ActionFilter) (platen.ActionFilter, error) {
+	if filter == nil {
+		return platen.ActionFilter{}, nil
+	}
+	f := platen.ActionFilter{Types: filter.Types.Value(), States: filter.States.Value(), IntegrationID: given(filter.IntegrationID),
+		SubjectID: given(filter.SubjectID), Test: filter.Test.Value()}
+	for id, kinds := range map[string][]platen.Kind{f.IntegrationID: {platen.KindIntegration}, f.SubjectID: {platen.KindSubmission, platen.KindCombined, platen.KindTemplateVersion}} {
+		if id != "" && !isKind(id, kinds) {
+			return f, badInput("The filter's id " + id + " is not of the kind that it asks for.")
+		}
+	}
+	return f, nil
 }
 
 // actions reads a page of actions.
@@ -44,11 +57,6 @@ func (r *Root) actions(ctx context.Context, filter platen.ActionFilter, first *i
 	p, err := page(first, after, last, before)
 	if err != nil {
 		return nil, err
-	}
-	for id, kinds := range map[string][]platen.Kind{filter.IntegrationID: {platen.KindIntegration}, filter.SubjectID: {platen.KindSubmission, platen.KindCombined, platen.KindTemplateVersion}} {
-		if id != "" && !isKind(id, kinds) {
-			return nil, badInput("The filter's id " + id + " is not of the kind that it asks for.")
-		}
 	}
 	within := scope(ctx)
 	c := &graph.ActionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: filter}

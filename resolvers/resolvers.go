@@ -40,6 +40,7 @@ type (
 	integrationConnection struct{ *Root }
 	submission            struct{ *Root }
 	submissionConnection  struct{ *Root }
+	account               struct{ *Root }
 	combined              struct{ *Root }
 	combinedConnection    struct{ *Root }
 	upload                struct{ *Root }
@@ -72,6 +73,7 @@ func (r *Root) CombinedSubmissionConnection() graph.CombinedSubmissionConnection
 	return combinedConnection{r}
 }
 func (r *Root) Upload() graph.UploadResolver                   { return upload{r} }
+func (r *Root) Account() graph.AccountResolver                 { return account{r} }
 func (r *Root) SubmissionBatch() graph.SubmissionBatchResolver { return batch{r} }
 func (r *Root) SubmissionBatchConnection() graph.SubmissionBatchConnectionResolver {
 	return batchConnection{r}

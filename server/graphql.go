@@ -45,6 +45,7 @@ func (s *Server) graphql() http.Handler {
 		graphql.GetOperationContext(ctx).DisableIntrospection = !resolvers.Authenticated(ctx)
 		return next(ctx)
 	})
+	h.AroundOperations(s.Resolvers.Around)
 	h.SetErrorPresenter(s.Resolvers.Present)
 	h.SetRecoverFunc(func(_ context.Context, p any) error { return fmt.Errorf("panic: %v\n%s", p, debug.Stack()) })
 	return h

@@ -1,0 +1,4 @@
+package feed
+
+// Decode reads a cursor as clients cannot.
+var Decode = decode

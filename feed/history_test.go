@@ -1,0 +1,454 @@
+package feed_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"platen"
+	"platen/feed"
+	"platen/storage"
+	"platen/storage/storagetest"
+)
+
+func allDocuments(platen.AnyDocument) bool { return true }
+
+// entry reads the next entry of a feed.
+func entry(t *testing.T, entries <-chan *feed.Entry) *feed.Entry {
+	t.Helper()
+	select {
+	case e, ok := <-entries:
+		if !ok {
+			t.Fatal("the feed has ended")
+		}
+		return e
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+	}
+	return nil
+}
+
+func TestR7_3AFeedShowsEachChangeAndGoesOnAfterACursorOnAnyNode(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := startHub(t, b.db)
+	first := storagetest.Submission(t, b.db, b.account, false) // before the feed began
+	entries, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := entry(t, entries)
+	if !ready.Ready {
+		t.Fatalf("first: %+v", ready)
+	}
+	s := storagetest.Submission(t, b.db, b.account, false)
+	actions := b.process(t, s, 2)
+	b.attempt(t, s, actions[0].ID, true)
+	want := []string{"PENDING", "PROCESSED PENDING PENDING", "PROCESSED PENDING PROCESSED"}
+	read := func(entries <-chan *feed.Entry, n int) (shown []string, last string) {
+		t.Helper()
+		for len(shown) < n {
+			e := entry(t, entries)
+			document := e.Event.Subject.(*platen.Submission)
+			if document.ID == first.ID && len(shown) == 0 {
+				continue // the hub can be a moment behind when the feed begins
+			}
+			var states []string // in any order: the actions were made at one moment
+			for _, a := range document.Actions {
+				states = append(states, " "+string(a.State))
+			}
+			slices.Sort(states)
+			shown, last = append(shown, string(document.State)+strings.Join(states, "")), e.Cursor
+		}
+		return shown, last
+	}
+	got, cursor := read(entries, 3)
+	if !slices.Equal(got, want) {
+		t.Errorf("live: %q", got)
+	}
+	again, err := other.Documents(t.Context(), b.scope, ready.Cursor, allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := entry(t, again); !e.Ready || e.Cursor != ready.Cursor {
+		t.Errorf("who comes back is told %+v", e)
+	}
+	if got, _ := read(again, 3); !slices.Equal(got, want) {
+		t.Errorf("after a cursor, on another node: %q", got)
+	}
+	// Actions: each when it is made, with what made it, and then each change.
+	made, err := other.Actions(t.Context(), b.scope, ready.Cursor, func(*platen.Action) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry(t, made)
+	one, two, three := entry(t, made), entry(t, made), entry(t, made)
+	if one.ActionID == two.ActionID || three.ActionID != actions[0].ID || one.Cursor == two.Cursor || three.Cursor != cursor {
+		t.Errorf("%+v\n%+v\n%+v", one, two, three)
+	}
+	half, err := b.hub.Actions(t.Context(), b.scope, one.Cursor, func(*platen.Action) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry(t, half)
+	if e := entry(t, half); e.ActionID != one.ActionID {
+		t.Errorf("after the first of two that one event made comes %+v, want both again", e)
+	}
+}
+
+func TestR1_2AFeedIsScoped(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	stranger, _, _ := storagetest.Account(t, b.db)
+	theirs, err := b.hub.Documents(t.Context(), storage.Scope{AccountID: stranger.ID}, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := b.hub.Documents(t.Context(), storage.Scope{AccountID: b.account, TestOnly: true}, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry(t, theirs)
+	cursor := entry(t, tests).Cursor
+	storagetest.Submission(t, b.db, b.account, false)
+	test := storagetest.Submission(t, b.db, b.account, true)
+	own := storagetest.Submission(t, b.db, stranger.ID, false)
+	if e := entry(t, tests); e.Event.SubjectID != test.ID {
+		t.Errorf("a test token is shown %s", e.Event.SubjectID)
+	}
+	if e := entry(t, theirs); e.Event.SubjectID != own.ID {
+		t.Errorf("another account is shown %s", e.Event.SubjectID)
+	}
+	// Also where it is read from the history.
+	again, err := b.hub.Documents(t.Context(), storage.Scope{AccountID: b.account, TestOnly: true}, cursor, allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry(t, again)
+	if e := entry(t, again); e.Event.SubjectID != test.ID {
+		t.Errorf("a test token that comes back is shown %s", e.Event.SubjectID)
+	}
+}
+
+func TestR7_3WhoComesBackTooLateOrToAnotherHistoryIsTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old := b.hub.Position()
+	storagetest.Submission(t, b.db, b.account, false)
+	reset := func(hub *feed.Hub, after string) *feed.Entry {
+		t.Helper()
+		entries, err := hub.Documents(t.Context(), b.scope, after, allDocuments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := entry(t, entries)
+		if e.Reset != "" {
+			if _, more := <-entries; more {
+				t.Error("something comes after a reset")
+			}
+		}
+		return e
+	}
+	if e := reset(b.hub, old); !e.Ready {
+		t.Errorf("within the history: %+v", e)
+	}
+	if n, err := b.db.DeleteEventsBefore(t.Context(), time.Now().Add(time.Hour), 100); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	e := reset(b.hub, old)
+	if e.Reset != platen.ResetCursorExpired {
+		t.Fatalf("after the history was forgotten: %+v", e)
+	}
+	if e := reset(b.hub, e.Cursor); !e.Ready {
+		t.Errorf("after the cursor of the reset: %+v", e)
+	}
+	for _, bad := range []string{"x", "!", old + "x", "YSBiIGM", "YSAxIC0x", "YSAxIDEgMQ"} {
+		if _, err := b.hub.Documents(t.Context(), b.scope, bad, allDocuments); !errors.Is(err, storage.ErrCursor) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	// A table that was put back is another one, whatever it holds.
+	now := b.hub.Position()
+	if _, err := b.db.SQL().ExecContext(t.Context(), `alter table events rename to lost; create table events (like lost including all)`); err != nil {
+		t.Fatal(err)
+	}
+	if e := reset(startHub(t, b.db), now); e.Reset != platen.ResetCursorExpired {
+		t.Errorf("after a restore: %+v", e)
+	}
+}
+
+func TestR7_5WhoReadsTooSlowlyIsToldAndHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	action := b.process(t, s, 1)[0]
+	slow, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := b.hub.Position()
+	quick, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry(t, slow)
+	entry(t, quick)
+	const changes = 1200 // more than may wait
+	var seen sync.WaitGroup
+	seen.Go(func() {
+		for last := 0; last < changes; {
+			e, ok := <-quick
+			if !ok || e.Reset != "" {
+				t.Errorf("who keeps up is told %+v", e)
+				return
+			}
+			if a := e.Event.Subject.Base().Action(action.ID); a != nil {
+				last = a.Attempts
+			}
+		}
+	})
+	for range changes {
+		b.attempt(t, s, action.ID, false)
+	}
+	b.hub.Nudge()
+	seen.Wait()
+	count := 0
+	for e := range slow {
+		if count++; e.Reset == "" {
+			continue
+		}
+		if e.Reset != platen.ResetTooSlow {
+			t.Errorf("%+v", e)
+		}
+		again, err := b.hub.Documents(t.Context(), b.scope, e.Cursor, allDocuments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := entry(t, again); !e.Ready {
+			t.Errorf("after the cursor of the reset: %+v", e)
+		}
+	}
+	// One who comes back reads from the history, at any pace.
+	back, err := b.hub.Documents(t.Context(), b.scope, before, allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry(t, back)
+	for last := 0; last < changes; {
+		e := entry(t, back)
+		if a := e.Event.Subject.Base().Action(action.ID); a != nil && a.Attempts > 0 {
+			if last++; a.Attempts != last {
+				t.Fatalf("attempt %d came after %d", a.Attempts, last-1)
+			}
+		}
+	}
+	if count > 10 {
+		t.Errorf("%d entries came to one who did not read, until it was told", count)
+	}
+}
+
+// Writers commit in random order, and some roll back; readers come, go, and come back to
+// either of two nodes, while the connections by which these learn of changes are cut.
+// Each reader has to see all that was committed after it first came, once, in one order.
+// TEST_LONG=1 makes it ten times as long.
+func TestR7_3EveryReaderSeesEveryChangeOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	changes, readers := 1000, 20
+	if os.Getenv("TEST_LONG") != "" {
+		changes, readers = 10_000, 200
+	}
+	dsn := storagetest.DSN(t)
+	var hubs []*feed.Hub
+	var dbs []*storage.DB
+	for range 2 {
+		db, err := storage.Open(t.Context(), dsn, 30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		dbs, hubs = append(dbs, db), append(hubs, startHub(t, db))
+	}
+	account, _, _ := storagetest.Account(t, dbs[0])
+	scope := storage.Scope{AccountID: account.ID}
+	beginning, err := dbs[0].EventHorizon(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var done atomic.Bool // nothing more is written
+	var count atomic.Int64
+	var writers, others sync.WaitGroup
+	documents := make([]*platen.Submission, 12)
+	for i := range documents {
+		documents[i] = storagetest.Submission(t, dbs[0], account.ID, i%3 == 0)
+		(&bundle{db: dbs[0]}).process(t, documents[i], 1)
+	}
+	rollback := errors.New("rolled back on purpose")
+	for w := range 8 {
+		writers.Go(func() {
+			r := rand.New(rand.NewPCG(1, uint64(w)))
+			db, hub := dbs[w%2], hubs[w%2]
+			for count.Add(1) <= int64(changes) {
+				if r.IntN(4) == 0 {
+					storagetest.Submission(t, db, account.ID, false)
+					hub.Nudge()
+					continue
+				}
+				s := documents[r.IntN(len(documents))]
+				err := db.InTx(t.Context(), func(tx *storage.Tx) error {
+					locked, err := tx.LockDocument(t.Context(), account.ID, s.ID)
+					if err != nil {
+						return err
+					}
+					a := locked.Common().Actions[0]
+					a.Attempts++
+					if err := tx.UpdateAction(t.Context(), locked, a); err != nil {
+						return err
+					}
+					if _, err := tx.SQL().ExecContext(t.Context(), `select pg_sleep($1)`, r.Float64()*0.005); err != nil {
+						return err
+					}
+					if r.IntN(10) == 0 {
+						return rollback
+					}
+					return nil
+				})
+				if err != nil && !errors.Is(err, rollback) {
+					t.Error(err)
+					return
+				}
+				if r.IntN(3) > 0 { // the other nudges are lost
+					hub.Nudge()
+				}
+			}
+		})
+	}
+	others.Go(func() {
+		for !done.Load() {
+			time.Sleep(50 * time.Millisecond)
+			_, err := dbs[0].SQL().ExecContext(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ilike 'listen%'`)
+			if err != nil && t.Context().Err() == nil {
+				t.Error(err)
+			}
+		}
+	})
+
+	type trace struct {
+		from platen.Cursor
+		seen []string
+	}
+	traces := make([]trace, readers)
+	var last atomic.Pointer[string] // the last event, once it is known
+	var reading sync.WaitGroup
+	for i := range traces {
+		reading.Go(func() {
+			r := rand.New(rand.NewPCG(2, uint64(i)))
+			time.Sleep(time.Duration(r.IntN(1000)) * time.Millisecond) // they come one after the other
+			cursor := ""
+			for t.Context().Err() == nil {
+				ctx, leave := context.WithCancel(t.Context())
+				entries, err := hubs[r.IntN(2)].Documents(ctx, scope, cursor, allDocuments)
+				if err != nil {
+					t.Error(err)
+					leave()
+					return
+				}
+				for left := r.IntN(changes / 10); left >= 0; left-- {
+					var e *feed.Entry
+					select {
+					case e = <-entries:
+					case <-time.After(time.Duration(r.IntN(200)) * time.Millisecond):
+					}
+					if e == nil {
+						break
+					}
+					if e.Reset != "" {
+						t.Errorf("reader %d is told to begin anew: %+v", i, e)
+					}
+					if e.Ready && cursor == "" {
+						traces[i].from = position(t, e.Cursor)
+					}
+					cursor = e.Cursor
+					if !e.Ready {
+						traces[i].seen = append(traces[i].seen, fmt.Sprint(e.Event.Cursor, " ", e.Event.SubjectID, " ", e.Event.Subject.Base().Changes))
+					}
+				}
+				leave()
+				for range entries {
+				}
+				if end := last.Load(); end != nil && len(traces[i].seen) > 0 && traces[i].seen[len(traces[i].seen)-1] == *end {
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	storagetest.Submission(t, dbs[0], account.ID, false) // so that every reader has something to see
+	hubs[0].Nudge()
+
+	var all []*platen.Event
+	for at := beginning; ; {
+		events, err := dbs[0].AccountEventsAfter(t.Context(), account.ID, at, 500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, events...)
+		if len(events) > 0 {
+			at = events[len(events)-1].Cursor
+			continue
+		}
+		if waiting, err := dbs[0].EventsWaiting(t.Context(), at); err != nil {
+			t.Fatal(err)
+		} else if !waiting {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	line := func(e *platen.Event) string {
+		return fmt.Sprint(e.Cursor, " ", e.SubjectID, " ", e.Subject.Base().Changes)
+	}
+	end := line(all[len(all)-1])
+	last.Store(&end)
+	reading.Wait()
+	done.Store(true)
+	others.Wait()
+
+	changesOf := map[string]int{}
+	for _, e := range all {
+		if changesOf[e.SubjectID]++; e.Subject.Base().Changes != changesOf[e.SubjectID] {
+			t.Errorf("change %d of %s came as number %d", e.Subject.Base().Changes, e.SubjectID, changesOf[e.SubjectID])
+		}
+	}
+	entries := 0
+	for i, got := range traces {
+		var want []string
+		for _, e := range all {
+			if e.Cursor.After(got.from) {
+				want = append(want, line(e))
+			}
+		}
+		entries += len(got.seen)
+		if !slices.Equal(got.seen, want) {
+			t.Errorf("reader %d saw %d entries, want %d", i, len(got.seen), len(want))
+		}
+	}
+	t.Logf("%d events; %d readers saw %d entries", len(all), readers, entries)
+}
+
+// position reads a cursor as clients cannot.
+func position(t *testing.T, cursor string) platen.Cursor {
+	t.Helper()
+	_, c, err := feed.Decode(cursor)
+	if err != nil {
+		t.Error(err)
+	}
+	return c
+}
