@@ -86,7 +86,7 @@ func (h *Hub) feed(ctx context.Context, scope storage.Scope, after string, pick 
 			}
 			// Whoever reads anew after this, and then comes back, misses nothing.
 			_ = r.send(ctx, &Entry{Cursor: encode(epoch, position), At: time.Now(), Reset: platen.ResetReason(reset)}) // or it has left
-		} else if err != nil && ctx.Err() == nil {
+		} else if ctx.Err() == nil {
 			h.log.WarnContext(ctx, "a feed was interrupted", "account", scope.AccountID, "error", err)
 		}
 	}()
