@@ -86,8 +86,6 @@ func (h *Hub) feed(ctx context.Context, scope storage.Scope, after string, pick 
 			}
 			// Whoever reads anew after this, and then comes back, misses nothing.
 			_ = r.send(ctx, &Entry{Cursor: encode(epoch, position), At: time.Now(), Reset: platen.ResetReason(reset)}) // or it has left
-		} else if ctx.Err() == nil {
-			h.log.WarnContext(ctx, "a feed was interrupted", "account", scope.AccountID, "error", err)
 		}
 	}()
 	return r.entries, nil
@@ -136,7 +134,7 @@ func (r *reader) run(ctx context.Context) error {
 	if epoch, _ := r.hub.where(); epoch != r.epoch {
 		return resetError(platen.ResetCursorExpired)
 	}
-	if err := r.kept(ctx, r.position); err != nil {
+	if err := r.patiently(ctx, func() error { return r.kept(ctx) }); err != nil {
 		return err
 	}
 	if err := r.send(ctx, &Entry{Cursor: encode(r.epoch, r.position), At: time.Now(), Ready: true}); err != nil {
@@ -195,27 +193,34 @@ func (r *reader) replay(ctx context.Context, until *platen.Cursor) error {
 	return nil
 }
 
-// read reads a part of the history. A database that is away is waited for: to end now
-// would look as if nothing more were to come.
-func (r *reader) read(ctx context.Context) ([]*platen.Event, error) {
-	for {
-		events, err := r.hub.db.AccountEventsAfter(ctx, r.scope.AccountID, r.position, replay)
-		if err == nil {
-			// What was forgotten before the read is not in it.
-			err = r.kept(ctx, r.position)
+// read reads a part of the history.
+func (r *reader) read(ctx context.Context) (events []*platen.Event, err error) {
+	err = r.patiently(ctx, func() error {
+		if events, err = r.hub.db.AccountEventsAfter(ctx, r.scope.AccountID, r.position, replay); err != nil {
+			return err
 		}
+		return r.kept(ctx) // what was forgotten before the read is not in it
+	})
+	return events, err
+}
+
+// patiently waits for a database that is away: to end now would look as if nothing more
+// were to come.
+func (r *reader) patiently(ctx context.Context, ask func() error) error {
+	for {
+		err := ask()
 		if err == nil || ctx.Err() != nil || errors.As(err, new(resetError)) {
-			return events, err
+			return err
 		}
 		r.hub.log.WarnContext(ctx, "reading the history for a feed failed and will be tried again", "account", r.scope.AccountID, "error", err)
 		sleep(ctx, pollInterval)
 	}
 }
 
-// kept tells whether everything after a position is still in the history.
-func (r *reader) kept(ctx context.Context, position platen.Cursor) error {
+// kept tells whether everything after the reader's position is still in the history.
+func (r *reader) kept(ctx context.Context) error {
 	forgotten, err := r.hub.db.Forgotten(ctx)
-	if err == nil && forgotten.After(position) {
+	if err == nil && forgotten.After(r.position) {
 		return resetError(platen.ResetCursorExpired)
 	}
 	return err

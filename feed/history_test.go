@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -252,6 +253,30 @@ func TestR7_5WhoReadsTooSlowlyIsToldAndHoldsUpNobody(t *testing.T) {
 	}
 	if count > 10 {
 		t.Errorf("%d entries came to one who did not read, until it was told", count)
+	}
+}
+
+func TestR7_3AFeedThatBeginsDuringAnOutageWaits(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	account, _, _ := storagetest.Account(t, db)
+	warned := make(signal, 1)
+	hub := startHubThatLogs(t, db, slog.New(slog.NewTextHandler(warned, nil)))
+	rename := func(from, to string) {
+		t.Helper()
+		if _, err := db.SQL().ExecContext(t.Context(), `alter table `+from+` rename to `+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("installation", "away")
+	entries, err := hub.Documents(t.Context(), storage.Scope{AccountID: account.ID}, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-warned
+	rename("away", "installation")
+	if e := entry(t, entries); !e.Ready {
+		t.Errorf("after the outage: %+v", e)
 	}
 }
 
