@@ -1,4 +1,7 @@
 package feed
 
-// Decode reads a cursor as clients cannot.
-var Decode = decode
+// Encode and Decode make and read cursors, as clients cannot.
+var (
+	Encode = encode
+	Decode = decode
+)

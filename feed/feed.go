@@ -81,7 +81,7 @@ func (h *Hub) feed(ctx context.Context, scope storage.Scope, after string, pick 
 		var reset resetError
 		if errors.As(err, &reset) {
 			epoch, position := h.where()
-			if forgotten, err := h.db.Forgotten(ctx); err == nil && forgotten.After(position) {
+			if forgotten, _, err := h.db.History(ctx); err == nil && forgotten.After(position) {
 				position = forgotten
 			}
 			// Whoever reads anew after this, and then comes back, misses nothing.
@@ -217,10 +217,11 @@ func (r *reader) patiently(ctx context.Context, ask func() error) error {
 	}
 }
 
-// kept tells whether everything after the reader's position is still in the history.
+// kept tells whether everything after the reader's position is still in the history, and
+// the position itself.
 func (r *reader) kept(ctx context.Context) error {
-	forgotten, err := r.hub.db.Forgotten(ctx)
-	if err == nil && forgotten.After(r.position) {
+	forgotten, end, err := r.hub.db.History(ctx)
+	if err == nil && (forgotten.After(r.position) || r.position.After(end)) {
 		return resetError(platen.ResetCursorExpired)
 	}
 	return err

@@ -99,18 +99,19 @@ func (b *bundle) attempt(t *testing.T, s *platen.Submission, actionID string, la
 // shown is the submission of an update.
 func shown(u *feed.Update) *platen.Submission { return u.Subject.(*platen.Submission) }
 
-func next(t *testing.T, updates <-chan *feed.Update) *feed.Update {
+// next is what is told next.
+func next[T any](t *testing.T, told <-chan T) (one T) {
 	t.Helper()
+	ok := true
 	select {
-	case u, ok := <-updates:
-		if !ok {
-			t.Fatal("the subscription has ended")
-		}
-		return u
+	case one, ok = <-told:
 	case <-time.After(30 * time.Second):
 		t.Fatal("nothing came")
 	}
-	return nil
+	if !ok {
+		t.Fatal("the subscription has ended")
+	}
+	return one
 }
 
 func ended(t *testing.T, updates <-chan *feed.Update) {

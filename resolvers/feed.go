@@ -38,7 +38,7 @@ func (r subscription) DocumentFeed(ctx context.Context, after *string, filter *g
 	if err != nil {
 		return nil, err
 	}
-	kind, byMetadata := given(of.Kind), len(chosen.Metadata) > 0 && string(chosen.Metadata) != "null"
+	kind, hasMetadata := given(of.Kind), storage.MetadataHas(chosen.Metadata)
 	entries, err := r.Hub.Documents(ctx, scope(ctx), orZero(after), func(document platen.AnyDocument) bool {
 		s, isSubmission := document.(*platen.Submission)
 		switch {
@@ -51,7 +51,7 @@ func (r subscription) DocumentFeed(ctx context.Context, after *string, filter *g
 		case chosen.Test != nil && *chosen.Test != document.Common().Test:
 			return false
 		}
-		return !byMetadata || storage.MetadataHas(document.Common().Metadata, chosen.Metadata)
+		return hasMetadata(document.Common().Metadata)
 	})
 	return events(ctx, entries, feedError(err), func(e *feed.Entry) graph.DocumentFeedEvent {
 		switch {

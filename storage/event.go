@@ -68,15 +68,17 @@ func (d *DB) events(ctx context.Context, of string, after platen.Cursor, limit i
 	return events, nil
 }
 
-// Forgotten is the position up to which the history is no longer there. Who reads from an
-// earlier one may have missed something.
-func (d *DB) Forgotten(ctx context.Context) (platen.Cursor, error) {
+// History is what can be read: after forgotten, and before end, where no transaction has
+// been yet. Who reads from an earlier position may have missed something; one from a later
+// position has seen a future that was lost, since the server's disk was put back.
+func (d *DB) History(ctx context.Context) (forgotten, end platen.Cursor, err error) {
 	var row struct {
 		XID uint64 `db:"xid"`
 		ID  int64  `db:"id"`
+		End uint64 `db:"end"`
 	}
-	err := d.db.GetContext(ctx, &row, `select forgotten_xid::text as xid, forgotten_id as id from installation`)
-	return platen.Cursor{XID: row.XID, ID: row.ID}, err
+	err = d.db.GetContext(ctx, &row, `select forgotten_xid::text as xid, forgotten_id as id, pg_snapshot_xmax(pg_current_snapshot())::text as end from installation`)
+	return platen.Cursor{XID: row.XID, ID: row.ID}, platen.Cursor{XID: row.End}, err
 }
 
 // EventsWaiting tells whether there are committed events after a position that a

@@ -16,14 +16,20 @@ import (
 
 // MetadataHas tells whether metadata has all names of wanted with their values, as lists
 // that are filtered by it judge that.
-func MetadataHas(metadata, wanted json.RawMessage) bool {
-	has := metadataPairs(metadata)
-	for _, pair := range metadataPairs(wanted) {
-		if !slices.ContainsFunc(has, func(one []byte) bool { return bytes.Equal(one, pair) }) {
-			return false
+func MetadataHas(wanted json.RawMessage) func(metadata json.RawMessage) bool {
+	pairs := metadataPairs(wanted)
+	return func(metadata json.RawMessage) bool {
+		if len(pairs) == 0 {
+			return true
 		}
+		has := metadataPairs(metadata)
+		for _, pair := range pairs {
+			if !slices.ContainsFunc(has, func(one []byte) bool { return bytes.Equal(one, pair) }) {
+				return false
+			}
+		}
+		return true
 	}
-	return true
 }
 
 // metadataPairs are the top-level names of a metadata object with their values, each
