@@ -184,6 +184,42 @@ func TestR7_3WhoComesBackTooLateOrToAnotherHistoryIsTold(t *testing.T) {
 	}
 }
 
+func TestR7_3AServerWhoseDiskWasPutBackBeginsAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	entries, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, entries)
+	_, end, err := b.db.History(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end.XID += 1 << 40
+	b.hub.Skip(end)
+	// Until the hub listens, there is nothing to cut.
+	for cut := false; !cut; {
+		if err := b.db.SQL().QueryRowContext(t.Context(), `select count(pg_terminate_backend(pid)) > 0 from pg_stat_activity
+			where datname = current_database() and query ilike 'listen%'`).Scan(&cut); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := next(t, entries)
+	if e.Reset != platen.ResetCursorExpired {
+		t.Fatalf("a reader is told %+v", e)
+	}
+	again, err := b.hub.Documents(t.Context(), b.scope, e.Cursor, allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, again)
+	s := storagetest.Submission(t, b.db, b.account, false)
+	if e := next(t, again); e.Event == nil || e.Event.SubjectID != s.ID {
+		t.Errorf("then comes %+v", e)
+	}
+}
+
 func TestR7_5WhoReadsTooSlowlyIsToldAndHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

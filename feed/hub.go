@@ -141,7 +141,7 @@ func (h *Hub) renew(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if epoch == h.epoch {
+	if epoch == h.epoch && !h.position.After(horizon) { // else its disk was put back
 		return nil
 	}
 	h.log.WarnContext(ctx, "the database was restored, moved or taken over: its history begins anew")
