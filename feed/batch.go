@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"platen"
@@ -21,33 +22,29 @@ type BatchUpdate struct {
 const batchPace = 100 * time.Millisecond
 
 // Batch follows a batch: the present first, then its counts as they grow. Counts may be
-// skipped, the last ones never are (R7.2). The channel is closed when nothing of the
-// batch is PENDING any more, or ctx ends. It returns storage.ErrNotFound when there is
-// no such batch in the scope.
-func (h *Hub) Batch(ctx context.Context, scope storage.Scope, id string) (<-chan *BatchUpdate, error) {
+// skipped, the last ones never are (R7.2). It ends when nothing of the batch is PENDING
+// any more, or when ctx does. It returns storage.ErrNotFound when there is no such batch
+// in the scope.
+func (h *Hub) Batch(ctx context.Context, scope storage.Scope, id string) (iter.Seq[*BatchUpdate], error) {
 	// First the queue, then the present, as follow does it.
-	queue, cancel := h.subscribe(id)
+	queue, leave := h.subscribe(ctx, id)
 	horizon, err := h.db.EventHorizon(ctx)
 	if err != nil {
-		cancel()
+		leave()
 		return nil, err
 	}
 	batch, err := h.db.Batch(ctx, scope, id)
 	if err != nil {
-		cancel()
+		leave()
 		return nil, err
 	}
-	updates := make(chan *BatchUpdate)
-	go func() {
-		defer close(updates)
-		defer cancel()
+	return func(yield func(*BatchUpdate) bool) {
+		defer leave()
 		next := &BatchUpdate{Cursor: h.encode(horizon), Snapshot: true, At: time.Now(), Batch: batch}
 		sent := 0
 		for {
 			if next.Batch.Revision() > sent {
-				select {
-				case updates <- next:
-				case <-ctx.Done():
+				if !yield(next) {
 					return
 				}
 				sent = next.Batch.Revision()
@@ -68,8 +65,7 @@ func (h *Hub) Batch(ctx context.Context, scope storage.Scope, id string) (<-chan
 			}
 			next = &BatchUpdate{Cursor: h.encode(event.Cursor), At: event.At, Batch: batch}
 		}
-	}()
-	return updates, nil
+	}, nil
 }
 
 // batch reads a batch. A database that is away is waited for: to end now would look as if

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"platen"
@@ -25,9 +26,9 @@ type Entry struct {
 
 // Documents is the feed of an account's documents (R7.1, R7.3): every change of each that
 // wants chooses, its actions' included, in the order of the history, from after a cursor,
-// or from now on when it is "". Its first entry is Ready. The channel is closed after a
-// Reset, or when ctx ends. It returns storage.ErrCursor for a cursor that none gave out.
-func (h *Hub) Documents(ctx context.Context, scope storage.Scope, after string, wants func(platen.AnyDocument) bool) (<-chan *Entry, error) {
+// or from now on when it is "". Its first entry is Ready. It ends after a Reset, or when
+// ctx does. It returns storage.ErrCursor for a cursor that none gave out.
+func (h *Hub) Documents(ctx context.Context, scope storage.Scope, after string, wants func(platen.AnyDocument) bool) (iter.Seq[*Entry], error) {
 	return h.feed(ctx, scope, after, func(event *platen.Event) []string {
 		document, ok := event.Subject.(platen.AnyDocument)
 		if !ok || isPreview(document) || !wants(document) {
@@ -39,7 +40,7 @@ func (h *Hub) Documents(ctx context.Context, scope storage.Scope, after string, 
 
 // Actions is the feed of an account's actions: each that wants chooses when it is made,
 // and after each change of it, in the same way and with the same cursors.
-func (h *Hub) Actions(ctx context.Context, scope storage.Scope, after string, wants func(*platen.Action) bool) (<-chan *Entry, error) {
+func (h *Hub) Actions(ctx context.Context, scope storage.Scope, after string, wants func(*platen.Action) bool) (iter.Seq[*Entry], error) {
 	return h.feed(ctx, scope, after, func(event *platen.Event) (changed []string) {
 		for _, a := range event.Subject.Base().Actions {
 			// An event of the subject itself shows those that it made: they have not
@@ -58,9 +59,9 @@ func isPreview(document platen.AnyDocument) bool {
 	return ok && s.Preview
 }
 
-// feed sends what pick chooses of each event: the actions that it shows changed, "" for
-// the subject itself.
-func (h *Hub) feed(ctx context.Context, scope storage.Scope, after string, pick func(*platen.Event) []string) (<-chan *Entry, error) {
+// feed is what pick chooses of each event: the actions that it shows changed, "" for the
+// subject itself.
+func (h *Hub) feed(ctx context.Context, scope storage.Scope, after string, pick func(*platen.Event) []string) (iter.Seq[*Entry], error) {
 	var epoch string
 	var position platen.Cursor
 	if after != "" {
@@ -69,14 +70,13 @@ func (h *Hub) feed(ctx context.Context, scope storage.Scope, after string, pick 
 			return nil, err
 		}
 	}
-	r := &reader{hub: h, scope: scope, epoch: epoch, position: position, pick: pick, entries: make(chan *Entry)}
-	if after == "" {
-		r.join()
-		r.position = r.from
-	}
-	go func() {
-		defer close(r.entries)
+	return func(yield func(*Entry) bool) {
+		r := &reader{hub: h, scope: scope, epoch: epoch, position: position, pick: pick, yield: yield}
 		defer r.leave()
+		if after == "" {
+			r.join()
+			r.position = r.from
+		}
 		err := r.run(ctx)
 		var reset resetError
 		if errors.As(err, &reset) {
@@ -85,10 +85,9 @@ func (h *Hub) feed(ctx context.Context, scope storage.Scope, after string, pick 
 				position = forgotten
 			}
 			// Whoever reads anew after this, and then comes back, misses nothing.
-			_ = r.send(ctx, &Entry{Cursor: encode(epoch, position), At: time.Now(), Reset: platen.ResetReason(reset)}) // or it has left
+			yield(&Entry{Cursor: encode(epoch, position), At: time.Now(), Reset: platen.ResetReason(reset)})
 		}
-	}()
-	return r.entries, nil
+	}, nil
 }
 
 // resetError ends a feed with a reason for its reader.
@@ -103,7 +102,7 @@ type reader struct {
 	epoch    string        // of position
 	position platen.Cursor // all before is sent
 	pick     func(*platen.Event) []string
-	entries  chan *Entry
+	yield    func(*Entry) bool
 
 	queue *subscriber // once it has joined those who read what happens now
 	from  platen.Cursor
@@ -137,7 +136,7 @@ func (r *reader) run(ctx context.Context) error {
 	if err := r.patiently(ctx, func() error { return r.kept(ctx) }); err != nil {
 		return err
 	}
-	if err := r.send(ctx, &Entry{Cursor: encode(r.epoch, r.position), At: time.Now(), Ready: true}); err != nil {
+	if err := r.send(&Entry{Cursor: encode(r.epoch, r.position), At: time.Now(), Ready: true}); err != nil {
 		return err
 	}
 	if r.queue == nil {
@@ -164,7 +163,7 @@ func (r *reader) run(ctx context.Context) error {
 		if !event.Cursor.After(r.position) {
 			continue // it was read from the history
 		}
-		if err := r.show(ctx, event); err != nil {
+		if err := r.show(event); err != nil {
 			return err
 		}
 	}
@@ -179,7 +178,7 @@ func (r *reader) replay(ctx context.Context, until *platen.Cursor) error {
 			return err
 		}
 		for _, event := range events {
-			if err := r.show(ctx, event); err != nil {
+			if err := r.show(event); err != nil {
 				return err
 			}
 		}
@@ -229,7 +228,7 @@ func (r *reader) kept(ctx context.Context) error {
 
 // show sends what is picked of an event. Each of several changes that one event shows has
 // the cursor before it, but for the last: who comes back then gets all of them again.
-func (r *reader) show(ctx context.Context, event *platen.Event) error {
+func (r *reader) show(event *platen.Event) error {
 	before := r.position
 	r.position = event.Cursor
 	if r.scope.TestOnly && !visible(event) {
@@ -241,7 +240,7 @@ func (r *reader) show(ctx context.Context, event *platen.Event) error {
 		if i < len(picked)-1 {
 			cursor = before
 		}
-		if err := r.send(ctx, &Entry{Cursor: encode(r.epoch, cursor), At: event.At, Event: event, ActionID: actionID}); err != nil {
+		if err := r.send(&Entry{Cursor: encode(r.epoch, cursor), At: event.At, Event: event, ActionID: actionID}); err != nil {
 			return err
 		}
 	}
@@ -255,11 +254,12 @@ func visible(event *platen.Event) bool {
 	return event.Test || version
 }
 
-func (r *reader) send(ctx context.Context, entry *Entry) error {
-	select {
-	case r.entries <- entry:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// errLeft ends the work for a reader who is gone.
+var errLeft = errors.New("the reader has left")
+
+func (r *reader) send(entry *Entry) error {
+	if !r.yield(entry) {
+		return errLeft
 	}
+	return nil
 }

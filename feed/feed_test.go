@@ -3,6 +3,7 @@ package feed_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"os"
 	"sync"
@@ -99,6 +100,21 @@ func (b *bundle) attempt(t *testing.T, s *platen.Submission, actionID string, la
 // shown is the submission of an update.
 func shown(u *feed.Update) *platen.Submission { return u.Subject.(*platen.Submission) }
 
+// channel reads what is told in a goroutine of its own, one ahead. An error ends the test.
+func channel[T any](told iter.Seq[T], err error) <-chan T {
+	if err != nil {
+		panic(err)
+	}
+	c := make(chan T)
+	go func() {
+		defer close(c)
+		for one := range told {
+			c <- one
+		}
+	}()
+	return c
+}
+
 // next is what is told next.
 func next[T any](t *testing.T, told <-chan T) (one T) {
 	t.Helper()
@@ -130,10 +146,7 @@ func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
-	updates, err := b.hub.Document(t.Context(), b.scope, s.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	updates := channel(b.hub.Document(t.Context(), b.scope, s.ID))
 	if u := next(t, updates); !u.Snapshot || shown(u).State != platen.DocumentPending || u.Cursor == "" {
 		t.Errorf("first: %+v", u)
 	}
@@ -141,10 +154,7 @@ func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
 	if u := next(t, updates); u.Snapshot || shown(u).State != platen.DocumentProcessed || len(shown(u).Actions) != 1 || shown(u).Final() {
 		t.Errorf("second: %+v", shown(u))
 	}
-	actions, err := b.hub.Action(t.Context(), b.scope, action.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	actions := channel(b.hub.Action(t.Context(), b.scope, action.ID))
 	if u := next(t, actions); !u.Snapshot || u.Subject.Base().Action(action.ID).State != platen.ActionPending {
 		t.Errorf("the action first: %+v", u)
 	}
@@ -158,10 +168,7 @@ func TestR7_2ASubscriptionSendsThePresentThenEachStateAndEnds(t *testing.T) {
 	}
 	ended(t, actions)
 	// What is final already is shown once.
-	updates, err = b.hub.Document(t.Context(), b.scope, s.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	updates = channel(b.hub.Document(t.Context(), b.scope, s.ID))
 	if u := next(t, updates); !u.Snapshot || !shown(u).Final() {
 		t.Errorf("a final one: %+v", u)
 	}
@@ -172,10 +179,7 @@ func TestR7_2AnotherNodesSubscribersSeeTheSame(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
-	updates, err := startHub(t, b.db).Document(t.Context(), b.scope, s.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	updates := channel(startHub(t, b.db).Document(t.Context(), b.scope, s.ID))
 	next(t, updates)
 	b.process(t, s, 0)
 	b.hub.Nudge() // only this node knows that there is something to read
@@ -189,10 +193,7 @@ func TestR7_2ALostNudgeCostsAMomentAndNoState(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
-	updates, err := b.hub.Document(t.Context(), b.scope, s.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	updates := channel(b.hub.Document(t.Context(), b.scope, s.ID))
 	next(t, updates)
 	b.process(t, s, 0) // and nobody says so
 	if u := next(t, updates); shown(u).State != platen.DocumentProcessed {
@@ -205,10 +206,7 @@ func TestR7_2ASlowSubscriberMissesWhatWasOvertakenAndNeverTheLast(t *testing.T) 
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
 	action := b.process(t, s, 1)[0]
-	updates, err := b.hub.Document(t.Context(), b.scope, s.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	updates := channel(b.hub.Document(t.Context(), b.scope, s.ID))
 	next(t, updates)
 	const changes = 300
 	for range changes {
@@ -216,10 +214,7 @@ func TestR7_2ASlowSubscriberMissesWhatWasOvertakenAndNeverTheLast(t *testing.T) 
 	}
 	b.attempt(t, s, action.ID, true)
 	b.hub.Nudge()
-	fast, err := b.hub.Action(t.Context(), b.scope, action.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fast := channel(b.hub.Action(t.Context(), b.scope, action.ID))
 	next(t, fast)
 	ended(t, fast) // the writer and other readers were not held up
 	last, count := 0, 0
@@ -282,10 +277,7 @@ func TestR7_2ABatchIsFollowedAcrossAnOutage(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	updates, err := b.hub.Batch(t.Context(), b.scope, batch.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	updates := channel(b.hub.Batch(t.Context(), b.scope, batch.ID))
 	if u := <-updates; !u.Snapshot || u.Batch.Total != 1 {
 		t.Fatalf("first: %+v", u.Batch)
 	}
@@ -338,10 +330,7 @@ func TestSubscribersThatLeaveAreForgotten(t *testing.T) {
 	s := storagetest.Submission(t, b.db, b.account, false)
 	for range 20 {
 		ctx, cancel := context.WithCancel(t.Context())
-		updates, err := b.hub.Document(ctx, b.scope, s.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		updates := channel(b.hub.Document(ctx, b.scope, s.ID))
 		next(t, updates)
 		cancel()
 		ended(t, updates)

@@ -27,10 +27,7 @@ func TestR7_3AFeedShowsEachChangeAndGoesOnAfterACursorOnAnyNode(t *testing.T) {
 	b := setup(t)
 	other := startHub(t, b.db)
 	first := storagetest.Submission(t, b.db, b.account, false) // before the feed began
-	entries, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := channel(b.hub.Documents(t.Context(), b.scope, "", allDocuments))
 	ready := next(t, entries)
 	if !ready.Ready {
 		t.Fatalf("first: %+v", ready)
@@ -60,10 +57,7 @@ func TestR7_3AFeedShowsEachChangeAndGoesOnAfterACursorOnAnyNode(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("live: %q", got)
 	}
-	again, err := other.Documents(t.Context(), b.scope, ready.Cursor, allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := channel(other.Documents(t.Context(), b.scope, ready.Cursor, allDocuments))
 	if e := next(t, again); !e.Ready || e.Cursor != ready.Cursor {
 		t.Errorf("who comes back is told %+v", e)
 	}
@@ -71,19 +65,13 @@ func TestR7_3AFeedShowsEachChangeAndGoesOnAfterACursorOnAnyNode(t *testing.T) {
 		t.Errorf("after a cursor, on another node: %q", got)
 	}
 	// Actions: each when it is made, with what made it, and then each change.
-	made, err := other.Actions(t.Context(), b.scope, ready.Cursor, func(*platen.Action) bool { return true })
-	if err != nil {
-		t.Fatal(err)
-	}
+	made := channel(other.Actions(t.Context(), b.scope, ready.Cursor, func(*platen.Action) bool { return true }))
 	next(t, made)
 	one, two, three := next(t, made), next(t, made), next(t, made)
 	if one.ActionID == two.ActionID || three.ActionID != actions[0].ID || one.Cursor == two.Cursor || three.Cursor != cursor {
 		t.Errorf("%+v\n%+v\n%+v", one, two, three)
 	}
-	half, err := b.hub.Actions(t.Context(), b.scope, one.Cursor, func(*platen.Action) bool { return true })
-	if err != nil {
-		t.Fatal(err)
-	}
+	half := channel(b.hub.Actions(t.Context(), b.scope, one.Cursor, func(*platen.Action) bool { return true }))
 	next(t, half)
 	if e := next(t, half); e.ActionID != one.ActionID {
 		t.Errorf("after the first of two that one event made comes %+v, want both again", e)
@@ -94,14 +82,8 @@ func TestR1_2AFeedIsScoped(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	stranger, _, _ := storagetest.Account(t, b.db)
-	theirs, err := b.hub.Documents(t.Context(), storage.Scope{AccountID: stranger.ID}, "", allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests, err := b.hub.Documents(t.Context(), storage.Scope{AccountID: b.account, TestOnly: true}, "", allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	theirs := channel(b.hub.Documents(t.Context(), storage.Scope{AccountID: stranger.ID}, "", allDocuments))
+	tests := channel(b.hub.Documents(t.Context(), storage.Scope{AccountID: b.account, TestOnly: true}, "", allDocuments))
 	next(t, theirs)
 	cursor := next(t, tests).Cursor
 	storagetest.Submission(t, b.db, b.account, false)
@@ -114,10 +96,7 @@ func TestR1_2AFeedIsScoped(t *testing.T) {
 		t.Errorf("another account is shown %s", e.Event.SubjectID)
 	}
 	// Also where it is read from the history.
-	again, err := b.hub.Documents(t.Context(), storage.Scope{AccountID: b.account, TestOnly: true}, cursor, allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := channel(b.hub.Documents(t.Context(), storage.Scope{AccountID: b.account, TestOnly: true}, cursor, allDocuments))
 	next(t, again)
 	if e := next(t, again); e.Event.SubjectID != test.ID {
 		t.Errorf("a test token that comes back is shown %s", e.Event.SubjectID)
@@ -131,10 +110,7 @@ func TestR7_3WhoComesBackTooLateOrToAnotherHistoryIsTold(t *testing.T) {
 	storagetest.Submission(t, b.db, b.account, false)
 	reset := func(hub *feed.Hub, after string) *feed.Entry {
 		t.Helper()
-		entries, err := hub.Documents(t.Context(), b.scope, after, allDocuments)
-		if err != nil {
-			t.Fatal(err)
-		}
+		entries := channel(hub.Documents(t.Context(), b.scope, after, allDocuments))
 		e := next(t, entries)
 		if e.Reset != "" {
 			if _, more := <-entries; more {
@@ -187,10 +163,7 @@ func TestR7_3WhoComesBackTooLateOrToAnotherHistoryIsTold(t *testing.T) {
 func TestR7_3AServerWhoseDiskWasPutBackBeginsAnew(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	entries, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := channel(b.hub.Documents(t.Context(), b.scope, "", allDocuments))
 	next(t, entries)
 	_, end, err := b.db.History(t.Context())
 	if err != nil {
@@ -209,10 +182,7 @@ func TestR7_3AServerWhoseDiskWasPutBackBeginsAnew(t *testing.T) {
 	if e.Reset != platen.ResetCursorExpired {
 		t.Fatalf("a reader is told %+v", e)
 	}
-	again, err := b.hub.Documents(t.Context(), b.scope, e.Cursor, allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := channel(b.hub.Documents(t.Context(), b.scope, e.Cursor, allDocuments))
 	next(t, again)
 	s := storagetest.Submission(t, b.db, b.account, false)
 	if e := next(t, again); e.Event == nil || e.Event.SubjectID != s.ID {
@@ -225,15 +195,9 @@ func TestR7_5WhoReadsTooSlowlyIsToldAndHoldsUpNobody(t *testing.T) {
 	b := setup(t)
 	s := storagetest.Submission(t, b.db, b.account, false)
 	action := b.process(t, s, 1)[0]
-	slow, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	slow := channel(b.hub.Documents(t.Context(), b.scope, "", allDocuments))
 	before := b.hub.Position()
-	quick, err := b.hub.Documents(t.Context(), b.scope, "", allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	quick := channel(b.hub.Documents(t.Context(), b.scope, "", allDocuments))
 	next(t, slow)
 	next(t, quick)
 	const changes = 1200 // more than may wait
@@ -263,19 +227,13 @@ func TestR7_5WhoReadsTooSlowlyIsToldAndHoldsUpNobody(t *testing.T) {
 		if e.Reset != platen.ResetTooSlow {
 			t.Errorf("%+v", e)
 		}
-		again, err := b.hub.Documents(t.Context(), b.scope, e.Cursor, allDocuments)
-		if err != nil {
-			t.Fatal(err)
-		}
+		again := channel(b.hub.Documents(t.Context(), b.scope, e.Cursor, allDocuments))
 		if e := next(t, again); !e.Ready {
 			t.Errorf("after the cursor of the reset: %+v", e)
 		}
 	}
 	// One who comes back reads from the history, at any pace.
-	back, err := b.hub.Documents(t.Context(), b.scope, before, allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	back := channel(b.hub.Documents(t.Context(), b.scope, before, allDocuments))
 	next(t, back)
 	for last := 0; last < changes; {
 		e := next(t, back)
@@ -303,10 +261,7 @@ func TestR7_3AFeedThatBeginsDuringAnOutageWaits(t *testing.T) {
 		}
 	}
 	rename("installation", "away")
-	entries, err := hub.Documents(t.Context(), storage.Scope{AccountID: account.ID}, "", allDocuments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := channel(hub.Documents(t.Context(), storage.Scope{AccountID: account.ID}, "", allDocuments))
 	<-warned
 	rename("away", "installation")
 	if e := next(t, entries); !e.Ready {
@@ -414,12 +369,7 @@ func TestR7_3EveryReaderSeesEveryChangeOnceAndInOrder(t *testing.T) {
 			cursor := ""
 			for t.Context().Err() == nil {
 				ctx, leave := context.WithCancel(t.Context())
-				entries, err := hubs[r.IntN(2)].Documents(ctx, scope, cursor, allDocuments)
-				if err != nil {
-					t.Error(err)
-					leave()
-					return
-				}
+				entries := channel(hubs[r.IntN(2)].Documents(ctx, scope, cursor, allDocuments))
 				for left := r.IntN(changes / 10); left >= 0; left-- {
 					var e *feed.Entry
 					select {

@@ -342,10 +342,12 @@ func (s *subscriber) latest(ctx context.Context) (*platen.Event, error) {
 	return event, nil
 }
 
-func (h *Hub) subscribe(subjectID string) (s *subscriber, cancel func()) {
+func (h *Hub) subscribe(ctx context.Context, subjectID string) (s *subscriber, leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.join(subjectID, false)
+	s, left := h.join(subjectID, false)
+	stop := context.AfterFunc(ctx, left) // for one who never reads
+	return s, func() { stop(); left() }
 }
 
 // join adds a subscriber; the hub is locked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -22,16 +23,16 @@ type Update struct {
 }
 
 // Document follows one document: the present first, then each later state, in order
-// (R7.2). The channel is closed when the document is final or ctx ends. It returns
+// (R7.2). It ends when the document is final, or when ctx does. It returns
 // storage.ErrNotFound when there is no such document in the scope.
-func (h *Hub) Document(ctx context.Context, scope storage.Scope, id string) (<-chan *Update, error) {
+func (h *Hub) Document(ctx context.Context, scope storage.Scope, id string) (iter.Seq[*Update], error) {
 	return h.follow(ctx, scope, id, func(last, next platen.Subject) (send, final bool) {
 		return last == nil || next.Base().Changes > last.Base().Changes, next.Final()
 	})
 }
 
 // Action follows one action in the same way, until it is PROCESSED or FAILED.
-func (h *Hub) Action(ctx context.Context, scope storage.Scope, id string) (<-chan *Update, error) {
+func (h *Hub) Action(ctx context.Context, scope storage.Scope, id string) (iter.Seq[*Update], error) {
 	action, err := h.db.Action(ctx, scope, id)
 	if err != nil {
 		return nil, err
@@ -45,29 +46,25 @@ func (h *Hub) Action(ctx context.Context, scope storage.Scope, id string) (<-cha
 	})
 }
 
-// follow sends what check wants sent until check says that it was the last.
+// follow shows what check wants shown until check says that it was the last.
 func (h *Hub) follow(ctx context.Context, scope storage.Scope, subjectID string,
-	check func(last, next platen.Subject) (send, final bool)) (<-chan *Update, error) {
+	check func(last, next platen.Subject) (send, final bool)) (iter.Seq[*Update], error) {
 	// First the queue, then the snapshot: what commits in between is in both, and
 	// what was in the snapshot already is dropped by its number.
-	queue, cancel := h.subscribe(subjectID)
+	queue, leave := h.subscribe(ctx, subjectID)
 	snapshot, horizon, err := h.db.SubjectSnapshot(ctx, scope, subjectID)
 	if err != nil {
-		cancel()
+		leave()
 		return nil, err
 	}
-	updates := make(chan *Update)
-	go func() {
-		defer close(updates)
-		defer cancel()
+	return func(yield func(*Update) bool) {
+		defer leave()
 		next := &Update{Cursor: h.encode(horizon), Snapshot: true, At: time.Now(), Subject: snapshot}
 		var last platen.Subject
 		for {
 			send, final := check(last, next.Subject)
 			if send {
-				select {
-				case updates <- next:
-				case <-ctx.Done():
+				if !yield(next) {
 					return
 				}
 				last = next.Subject
@@ -81,8 +78,7 @@ func (h *Hub) follow(ctx context.Context, scope storage.Scope, subjectID string,
 			}
 			next = &Update{Cursor: h.encode(event.Cursor), At: event.At, Subject: event.Subject, ActionID: event.ActionID}
 		}
-	}()
-	return updates, nil
+	}, nil
 }
 
 // Await returns the document as soon as it is no longer PENDING, or as it was

@@ -3,6 +3,7 @@ package resolvers
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"platen"
 	"platen/feed"
@@ -57,7 +58,7 @@ func kind(snapshot bool) graph.EventKind {
 }
 
 // events translates updates until they end.
-func events[U, E any](ctx context.Context, updates <-chan U, err error, event func(U) E) (<-chan E, error) {
+func events[U, E any](ctx context.Context, updates iter.Seq[U], err error, event func(U) E) (<-chan E, error) {
 	if err != nil {
 		return nil, err
 	}
