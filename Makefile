@@ -4,7 +4,7 @@ GO        ?= go
 CACHE     := .cache
 VERSITYGW := $(CACHE)/bin/versitygw
 MINIO     := $(CACHE)/bin/minio
-PRESIGN   := cmd/platen/testdata/presign/node_modules/.package-lock.json
+CLIENTS   := cmd/platen/testdata/clients/node_modules/.package-lock.json
 SERVERS   := TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) TEST_MINIO=$(CURDIR)/$(MINIO)
 
 .PHONY: help run bucket build test test/race pictures generate format lint
@@ -29,7 +29,7 @@ build: ## Build bin/platen
 test: ## Install what is missing and run all tests
 	@scripts/install-packages run test
 	@scripts/check-go
-	@$(MAKE) --no-print-directory $(VERSITYGW) $(MINIO) $(PRESIGN)
+	@$(MAKE) --no-print-directory $(VERSITYGW) $(MINIO) $(CLIENTS)
 	$(SERVERS) $(GO) test -timeout 15m ./...
 
 test/race: ## The tests of what runs concurrently, under the race detector
@@ -64,7 +64,7 @@ $(MINIO):
 	@echo 'building MinIO, an S3 server for the tests (once)'
 	GOBIN=$(CURDIR)/$(CACHE)/bin $(GO) install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
-# The JavaScript clients with which people sign addresses.
-$(PRESIGN): cmd/platen/testdata/presign/package-lock.json
-	cd cmd/platen/testdata/presign && npm ci --no-progress --loglevel=error
+# The JavaScript clients that people use, and the audit of GraphQL over HTTP.
+$(CLIENTS): cmd/platen/testdata/clients/package-lock.json
+	cd cmd/platen/testdata/clients && npm ci --no-progress --loglevel=error
 	@touch $@

@@ -55,7 +55,7 @@ var homes = map[string][]string{
 	"github.com/gorilla/websocket":        {"server"},
 	"github.com/99designs/gqlgen":         {"graph", "resolvers", "resolvers/scalar", "server"},
 	"github.com/vektah/gqlparser":         {"graph", "resolvers", "server"},
-	"github.com/prometheus/client_golang": {"pipeline", "cmd/platen"},
+	"github.com/prometheus/client_golang": {"pipeline", "server", "cmd/platen"},
 	"golang.org/x/net":                    {"renderer"},
 	"github.com/standard-webhooks":        {"delivery"},
 }

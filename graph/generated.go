@@ -3804,7 +3804,8 @@ Conventions, valid everywhere:
 - Updates: an absent field stays as it is; null clears it, or returns it to its default.
 - Expected failures of a mutation are ` + "`" + `userErrors` + "`" + ` in its payload, whose other fields are then null. Everything else is a
   top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions),
-  DOCUMENT_TOO_COMPLEX, GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED, BAD_USER_INPUT, UNAVAILABLE, INTERNAL.
+  DOCUMENT_TOO_COMPLEX, GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED, PERSISTED_QUERY_NOT_FOUND, TOO_MANY_OPERATIONS
+  (websockets), BAD_USER_INPUT, UNAVAILABLE, INTERNAL.
 - What belongs to another account does not exist.
 """
 schema { query: Query mutation: Mutation subscription: Subscription }

@@ -2,7 +2,7 @@ package resolvers
 
 import (
 	"context"
-	"errors"
+	"iter"
 	"time"
 
 	"platen"
@@ -162,14 +162,12 @@ func (r combined) Sources(ctx context.Context, objs []*graph.CombinedSubmission)
 }
 
 func (r subscription) CombinedSubmissionUpdated(ctx context.Context, id string) (<-chan *graph.CombinedSubmissionEvent, error) {
-	if platen.KindOf(id) != platen.KindCombined {
-		return nil, notFound("combined submission", id)
-	}
-	updates, err := r.Hub.Document(ctx, scope(ctx), id)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, notFound("combined submission", id)
-	}
-	return events(ctx, updates, err, func(u *feed.Update) *graph.CombinedSubmissionEvent {
+	return tell(ctx, func() (iter.Seq[*feed.Update], error) {
+		if platen.KindOf(id) != platen.KindCombined {
+			return nil, storage.ErrNotFound
+		}
+		return r.Hub.Document(ctx, scope(ctx), id)
+	}, notFound("combined submission", id), updateName(id), func(u *feed.Update) *graph.CombinedSubmissionEvent {
 		return &graph.CombinedSubmissionEvent{Cursor: u.Cursor, Kind: kind(u.Snapshot), At: u.At, CombinedSubmission: toCombined(u.Subject.(*platen.CombinedSubmission))}
 	})
 }

@@ -3,6 +3,8 @@ package resolvers
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -30,6 +32,26 @@ func (r account) FeedCursor(ctx context.Context, _ *graph.Account) (string, erro
 }
 
 func (r subscription) DocumentFeed(ctx context.Context, after *string, filter *graph.DocumentFeedFilter) (<-chan graph.DocumentFeedEvent, error) {
+	return tell(ctx, func() (iter.Seq[*feed.Entry], error) {
+		wants, err := documentChoice(filter)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := r.Hub.Documents(ctx, scope(ctx), orZero(after), wants)
+		return entries, feedError(err)
+	}, nil, entryName, func(e *feed.Entry) graph.DocumentFeedEvent {
+		switch {
+		case e.Ready:
+			return &graph.FeedReady{Cursor: e.Cursor, At: e.At}
+		case e.Reset != "":
+			return &graph.FeedReset{Cursor: e.Cursor, At: e.At, Reason: e.Reset}
+		}
+		return &graph.DocumentChange{Cursor: e.Cursor, At: e.At, Document: toDocument(e.Event.Subject.(platen.AnyDocument))}
+	})
+}
+
+// documentChoice tells which documents a filter chooses.
+func documentChoice(filter *graph.DocumentFeedFilter) (func(platen.AnyDocument) bool, error) {
 	var of graph.DocumentFeedFilter
 	if filter != nil {
 		of = *filter
@@ -39,7 +61,7 @@ func (r subscription) DocumentFeed(ctx context.Context, after *string, filter *g
 		return nil, err
 	}
 	kind, hasMetadata := given(of.Kind), storage.MetadataHas(chosen.Metadata)
-	entries, err := r.Hub.Documents(ctx, scope(ctx), orZero(after), func(document platen.AnyDocument) bool {
+	return func(document platen.AnyDocument) bool {
 		s, isSubmission := document.(*platen.Submission)
 		switch {
 		case kind == graph.DocumentKindSubmission && !isSubmission, kind == graph.DocumentKindCombinedSubmission && isSubmission:
@@ -52,31 +74,18 @@ func (r subscription) DocumentFeed(ctx context.Context, after *string, filter *g
 			return false
 		}
 		return hasMetadata(document.Common().Metadata)
-	})
-	return events(ctx, entries, feedError(err), func(e *feed.Entry) graph.DocumentFeedEvent {
-		switch {
-		case e.Ready:
-			return &graph.FeedReady{Cursor: e.Cursor, At: e.At}
-		case e.Reset != "":
-			return &graph.FeedReset{Cursor: e.Cursor, At: e.At, Reason: e.Reset}
-		}
-		return &graph.DocumentChange{Cursor: e.Cursor, At: e.At, Document: toDocument(e.Event.Subject.(platen.AnyDocument))}
-	})
+	}, nil
 }
 
 func (r subscription) ActionFeed(ctx context.Context, after *string, filter *graph.ActionFilter) (<-chan graph.ActionFeedEvent, error) {
-	chosen, err := fromActionFilter(filter)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := r.Hub.Actions(ctx, scope(ctx), orZero(after), func(a *platen.Action) bool {
-		return (len(chosen.Types) == 0 || slices.Contains(chosen.Types, a.Type)) &&
-			(len(chosen.States) == 0 || slices.Contains(chosen.States, a.State)) &&
-			(chosen.IntegrationID == "" || a.IntegrationID == chosen.IntegrationID) &&
-			(chosen.SubjectID == "" || a.SubjectID == chosen.SubjectID) &&
-			(chosen.Test == nil || *chosen.Test == a.Test && platen.KindOf(a.SubjectID) != platen.KindTemplateVersion)
-	})
-	return events(ctx, entries, feedError(err), func(e *feed.Entry) graph.ActionFeedEvent {
+	return tell(ctx, func() (iter.Seq[*feed.Entry], error) {
+		wants, err := actionChoice(filter)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := r.Hub.Actions(ctx, scope(ctx), orZero(after), wants)
+		return entries, feedError(err)
+	}, nil, entryName, func(e *feed.Entry) graph.ActionFeedEvent {
 		switch {
 		case e.Ready:
 			return &graph.FeedReady{Cursor: e.Cursor, At: e.At}
@@ -85,6 +94,30 @@ func (r subscription) ActionFeed(ctx context.Context, after *string, filter *gra
 		}
 		return &graph.ActionChange{Cursor: e.Cursor, At: e.At, Action: toAction(e.Event.Subject.Base().Action(e.ActionID))}
 	})
+}
+
+// actionChoice tells which actions a filter chooses.
+func actionChoice(filter *graph.ActionFilter) (func(*platen.Action) bool, error) {
+	chosen, err := fromActionFilter(filter)
+	if err != nil {
+		return nil, err
+	}
+	return func(a *platen.Action) bool {
+		return (len(chosen.Types) == 0 || slices.Contains(chosen.Types, a.Type)) &&
+			(len(chosen.States) == 0 || slices.Contains(chosen.States, a.State)) &&
+			(chosen.IntegrationID == "" || a.IntegrationID == chosen.IntegrationID) &&
+			(chosen.SubjectID == "" || a.SubjectID == chosen.SubjectID) &&
+			(chosen.Test == nil || *chosen.Test == a.Test && platen.KindOf(a.SubjectID) != platen.KindTemplateVersion)
+	}, nil
+}
+
+// entryName names the changes of a feed. Of several that one event shows, those before
+// the last have the cursor of what each reader saw before.
+func entryName(e *feed.Entry) string {
+	if e.Event == nil {
+		return ""
+	}
+	return fmt.Sprint(e.Cursor, " ", e.Event.Cursor, " ", e.ActionID)
 }
 
 // feedError says what is wrong with a cursor.

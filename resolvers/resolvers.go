@@ -141,10 +141,15 @@ func given[T any](field graphql.Omittable[*T]) (value T) {
 // Authenticated tells whether the caller has shown an API token.
 func Authenticated(ctx context.Context) bool { return caller(ctx) != nil }
 
-// TokenID is the id of the caller's API token, or "".
-func TokenID(ctx context.Context) string {
-	if token := caller(ctx); token != nil {
-		return token.ID
+// Token is the API token that the caller has shown, or nil.
+func Token(ctx context.Context) *platen.APIToken { return caller(ctx) }
+
+// Audience names those who are shown the same: the tokens of one account, scope and
+// environment.
+func Audience(ctx context.Context) string {
+	token := caller(ctx)
+	if token == nil {
+		return ""
 	}
-	return ""
+	return token.AccountID + " " + string(token.Scope) + " " + string(token.Environment)
 }

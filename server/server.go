@@ -3,13 +3,13 @@
 package server
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,6 +20,10 @@ import (
 	"platen/pipeline"
 	"platen/resolvers"
 	"platen/storage"
+
+	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // Options are what the server serves.
@@ -27,8 +31,8 @@ type Options struct {
 	Resolvers *resolvers.Root
 	DB        *storage.DB
 	Pipeline  *pipeline.Pipeline
-	SDL       string       // the schema's text, as in schema.graphqls
-	Metrics   http.Handler // the figures of /metrics
+	SDL       string               // the schema's text, as in schema.graphqls
+	Metrics   *prometheus.Registry // the figures of /metrics
 	// Checks say whether the parts that this node needs work, by name.
 	Checks map[string]func(context.Context) error
 	Log    *slog.Logger
@@ -37,9 +41,12 @@ type Options struct {
 // Server answers all of Platen's addresses.
 type Server struct {
 	Options
-	handler  http.Handler
-	sockets  *sockets
-	draining atomic.Bool
+	handler     http.Handler
+	exec        *executor.Executor
+	answers     *answers
+	connections *connections
+	initTime    time.Duration
+	draining    atomic.Bool
 }
 
 // maxBody is the largest request body, in bytes: room for a template's HTML, CSS,
@@ -52,17 +59,18 @@ const maxStrangersBody = 64 << 10
 
 // New makes the server.
 func New(o Options) *Server {
-	s := &Server{Options: o, sockets: newSockets(o.DB, o.Log)}
+	s := &Server{Options: o, answers: newAnswers(defaultAnswerBounds, o.Metrics), connections: newConnections(o.DB, o.Log, o.Metrics), initTime: initTime}
+	s.exec = s.executor()
 	mux := http.NewServeMux()
-	mux.Handle("/graphql", s.authenticate(limitBody(s.graphql())))
+	mux.Handle("/graphql", s.authenticate(http.HandlerFunc(s.graphql)))
 	mux.HandleFunc("GET /schema.graphql", s.schema)
 	mux.HandleFunc("GET /files/{account}/{name}", s.file)
 	mux.HandleFunc("PUT /files/{account}/{name}", s.upload)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]string{"status": "alive"})
+		answerJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", s.ready)
-	mux.Handle("GET /metrics", o.Metrics)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /{$}", s.home)
 	s.handler = s.logged(mux)
 	return s
@@ -71,13 +79,13 @@ func New(o Options) *Server {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Run closes the websockets of tokens that are revoked, until ctx ends.
-func (s *Server) Run(ctx context.Context) { s.sockets.watch(ctx) }
+// Run ends the subscriptions of tokens that are revoked, until ctx ends.
+func (s *Server) Run(ctx context.Context) { s.connections.watch(ctx) }
 
-// Drain makes the node unready and tells websocket clients to come back elsewhere.
+// Drain makes the node unready and sends the clients of subscriptions elsewhere.
 func (s *Server) Drain() {
 	s.draining.Store(true)
-	s.sockets.closeAll()
+	s.connections.closeAll()
 }
 
 // logged gives each request an id and writes one line about it when it is over.
@@ -90,14 +98,16 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", id)
 		ctx := platen.WithRequestID(r.Context(), id)
 		start, seen := time.Now(), &recorder{ResponseWriter: w, status: http.StatusOK}
+		defer func() { // a stream that is cut off panics
+			level := slog.LevelInfo
+			if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
+				level = slog.LevelDebug // probes come every few seconds
+			}
+			// The query is left out: it may hold a signature.
+			s.Log.Log(ctx, level, "request", "method", r.Method, "path", r.URL.Path, "status", seen.status,
+				"bytes", seen.bytes, "ms", time.Since(start).Milliseconds())
+		}()
 		next.ServeHTTP(seen, r.WithContext(ctx))
-		level := slog.LevelInfo
-		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
-			level = slog.LevelDebug // probes come every few seconds
-		}
-		// The query is left out: it may hold a signature.
-		s.Log.Log(ctx, level, "request", "method", r.Method, "path", r.URL.Path, "status", seen.status,
-			"bytes", seen.bytes, "ms", time.Since(start).Milliseconds())
 	})
 }
 
@@ -119,9 +129,14 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets http.ResponseController, and with it the websocket upgrade, reach
-// the connection.
+// Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// Hijack implements http.Hijacker, for websockets.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	r.status = http.StatusSwitchingProtocols
+	return http.NewResponseController(r.ResponseWriter).Hijack()
+}
 
 // authenticate finds the API token of a request. A token that is no good is refused
 // here; a request without one goes on, and the schema's @auth says what needs one.
@@ -137,7 +152,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 				} else {
 					w.Header().Set("WWW-Authenticate", "Bearer")
 				}
-				answerError(w, status, code, err.Error())
+				answerErrors(w, typeJSON, status, gqlError(code, err.Error()))
 				return
 			}
 			r = r.WithContext(resolvers.WithToken(r.Context(), token))
@@ -162,52 +177,8 @@ func (s *Server) token(ctx context.Context, header string) (*platen.APIToken, er
 	return token, err
 }
 
-// bodyTime is how long a client may take to send a request's body.
-const bodyTime = 30 * time.Second
-
-// limitBody reads a request's body, which must not be larger than maxBody; that of
-// a stranger, who can do nothing with it, not larger than a page of text.
-func limitBody(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			limit := int64(maxBody)
-			if !resolvers.Authenticated(r.Context()) {
-				limit = maxStrangersBody
-			}
-			connection := http.NewResponseController(w)
-			_ = connection.SetReadDeadline(time.Now().Add(bodyTime)) // not every connection has one
-			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-			_ = connection.SetReadDeadline(time.Time{})
-			var tooLarge *http.MaxBytesError
-			if errors.As(err, &tooLarge) {
-				answerError(w, http.StatusRequestEntityTooLarge, "BAD_USER_INPUT", fmt.Sprintf("The request is larger than Platen accepts: its body has more than %d bytes. Give large images an address, or split the data.", limit))
-				return
-			}
-			if err != nil {
-				answerError(w, http.StatusRequestTimeout, "BAD_USER_INPUT", "The request's body did not come in time.")
-				return
-			}
-			// gqlgen would quote the whole of a body that it cannot read.
-			var shape struct {
-				Query, OperationName  *string
-				Variables, Extensions map[string]json.RawMessage
-			}
-			if err := json.Unmarshal(body, &shape); err != nil && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-				answerError(w, http.StatusBadRequest, "BAD_USER_INPUT", "The body is not a GraphQL request: an object with query, and perhaps variables and operationName.")
-				return
-			}
-			r.Body = io.NopCloser(bytes.NewReader(body))
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// answerError answers with one GraphQL error, for what is refused before GraphQL.
-func answerError(w http.ResponseWriter, status int, code, message string) {
-	answer(w, status, map[string]any{"errors": []any{map[string]any{"message": message, "extensions": map[string]string{"code": code}}}})
-}
-
-func answer(w http.ResponseWriter, status int, value any) {
+// answerJSON answers with a value as JSON.
+func answerJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
@@ -235,7 +206,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		status, parts["node"] = http.StatusServiceUnavailable, "draining"
 	}
-	answer(w, status, map[string]any{"ready": status == http.StatusOK, "parts": parts})
+	answerJSON(w, status, map[string]any{"ready": status == http.StatusOK, "parts": parts})
 }
 
 // home says where things are, until the page is built.
@@ -249,7 +220,7 @@ const homePage = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Platen</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}code{background:#f2f2f2;padding:.1em .3em}</style>
 <h1>Platen is running</h1>
-<p>The API is at <code>/graphql</code>, over HTTP and websockets; its contract is at <a href="/schema.graphql">/schema.graphql</a>.</p>
+<p>The API is at <code>/graphql</code>, over HTTP, websockets and Server-Sent Events; its contract is at <a href="/schema.graphql">/schema.graphql</a>.</p>
 <p>Whether this node is ready: <a href="/readyz">/readyz</a>. Its figures: <a href="/metrics">/metrics</a>.</p>
 <p>A first document in five minutes: see README.md. A page to look at it all is not built yet.</p>
 `
@@ -303,7 +274,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 		s.Log.ErrorContext(r.Context(), "an upload failed", "path", r.URL.Path, "error", err)
 		http.Error(w, "The upload cannot be taken at the moment; put it again soon.", http.StatusServiceUnavailable)
 	default:
-		answer(w, http.StatusOK, map[string]any{"id": u.ID, "byteSize": u.ByteSize, "pageCount": u.PageCount, "sha256": u.SHA256})
+		answerJSON(w, http.StatusOK, map[string]any{"id": u.ID, "byteSize": u.ByteSize, "pageCount": u.PageCount, "sha256": u.SHA256})
 	}
 }
 

@@ -3,256 +3,423 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"slices"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/99designs/gqlgen/graphql/handler/transport"
 	"github.com/gorilla/websocket"
 
+	"platen"
 	"platen/resolvers"
-	"platen/storage"
 )
 
 // Close codes of graphql-transport-ws
-// (https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md).
+// (https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md) and of RFC 6455, with
+// their reasons. A reason has at most 123 bytes.
 const (
-	closeForbidden       = 4403
-	closeBadSubprotocol  = 4406
-	subprotocol          = "graphql-transport-ws"
-	socketWriteTimeout   = 10 * time.Second
-	socketClosing        = time.Second
-	tokenCheckInterval   = 2 * time.Second
-	closeReasonTokenOver = "the API token was revoked or has expired"
+	closeBadRequest     = 4400
+	closeUnauthorized   = 4401
+	closeForbidden      = 4403
+	closeBadSubprotocol = 4406
+	closeInitTimeout    = 4408
+	closeDuplicate      = 4409
+	closeSecondInit     = 4429
+
+	closeGoingAway = websocket.CloseGoingAway     // clients come back
+	closeTryAgain  = websocket.CloseTryAgainLater // and do here
+	closeTooBig    = websocket.CloseMessageTooBig
+	closeNotText   = websocket.CloseInvalidFramePayloadData
+
+	stopping = "the server is stopping"
 )
 
-// websocketTransport is gqlgen's transport on gorilla/websocket. gqlgen itself
-// knows neither when a token is revoked nor when the server stops, and leaves the
-// connection open after some malformed messages.
-type websocketTransport struct {
-	sockets *sockets
-	inner   transport.Websocket
-}
-
-func (t websocketTransport) Supports(r *http.Request) bool { return t.inner.Supports(r) }
-
-func (t websocketTransport) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
-	s := &socket{}
-	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), socketKey{}, s))
-	defer cancel()
-	t.sockets.add(s)
-	defer t.sockets.remove(s)
-	defer s.end()
-	t.inner.Implementation = accept(func(c *websocket.Conn) *socket { s.open(c); return s })
-	t.inner.Do(w, r.WithContext(ctx), exec)
-}
-
-// accept is a transport.WebsocketImplementation on gorilla/websocket.
-type accept func(*websocket.Conn) *socket
+const (
+	subprotocol = "graphql-transport-ws"
+	// maxMessage is the largest message of a client, in bytes; what is larger goes over HTTP.
+	maxMessage = 1 << 20
+	// maxOperations is how many operations a websocket has at a time.
+	maxOperations = 100
+	// initTime is how long a client may take to say who it is.
+	initTime = 10 * time.Second
+	// closingTime is how long a client may take to answer a close frame.
+	closingTime = time.Second
+)
 
 // upgrader lets every origin in: a websocket is authenticated by the token in its
 // connection_init, never by a cookie that a browser would send unasked.
 var upgrader = websocket.Upgrader{Subprotocols: []string{subprotocol}, CheckOrigin: func(*http.Request) bool { return true },
 	WriteBufferPool: &sync.Pool{}}
 
-func (open accept) Accept(w http.ResponseWriter, r *http.Request, _ transport.WebsocketAcceptOptions) (transport.WebsocketConn, error) {
-	// gorilla asks for the connection by type assertion, which the recorder of the
-	// log would hide.
-	for {
-		wrapped, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = wrapped.Unwrap()
+// websocket serves the API over a websocket.
+func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
+	// It lives on without its request, whose memory it would hold.
+	ctx, cancel := context.WithCancel(platen.WithRequestID(context.Background(), platen.RequestID(r.Context())))
+	c := &socket{server: s, ctx: ctx, cancel: cancel, token: resolvers.Token(r.Context()), operations: map[string]*socketOperation{}}
+	connection, why := s.connections.open(c.token, c.close)
+	if why != "" {
+		cancel()
+		w.Header().Set("Retry-After", "10")
+		answerErrors(w, typeJSON, http.StatusServiceUnavailable, gqlError("UNAVAILABLE", why))
+		return
 	}
+	c.connection = connection
 	conn, err := upgrader.Upgrade(w, r, nil)
-	if err != nil {
-		return nil, err
+	if err != nil { // gorilla has answered
+		connection.over()
+		cancel()
+		return
 	}
-	s := open(conn)
-	if conn.Subprotocol() == "" {
-		s.close(closeBadSubprotocol, "speak "+subprotocol)
-	}
-	return s, nil
+	c.open(conn)
+	go c.serve()
 }
 
-type socketKey struct{}
-
-// socket is one websocket.
+// socket is one websocket. Whoever sends to it waits until the client has taken what was
+// sent before, for writeTime: then it is closed.
 type socket struct {
-	mu      sync.Mutex
+	server     *Server
+	connection *connection
+	ctx        context.Context // ends with the connection
+	cancel     context.CancelFunc
+	token      *platen.APIToken // of the request, or of connection_init
+	slow       *time.Timer      // runs while something is being sent
+
+	closing sync.Mutex
 	conn    *websocket.Conn
-	tokenID string
-	closed  bool
+	end     *websocket.CloseError // why it was closed
+
+	// The reader's alone.
+	begun        bool // connection_init came
+	acknowledged bool
+
+	mu         sync.Mutex // of sending, too
+	operations map[string]*socketOperation
 }
 
-func (s *socket) open(conn *websocket.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conn = conn
+// socketOperation is an operation that is not complete.
+type socketOperation struct{ cancel context.CancelFunc }
+
+func (c *socket) open(conn *websocket.Conn) {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	c.conn = conn
+	conn.SetPongHandler(func(string) error { c.alive(); return nil })
+	c.slow = time.AfterFunc(time.Hour, func() {
+		c.closeWithin(writeTime, closeTryAgain, fmt.Sprintf("Too slow: nothing was read for %v; come back with your last cursor", writeTime))
+	})
+	c.slow.Stop()
 }
 
-// close says why, and ends the connection. Only the first call says anything.
-func (s *socket) close(code int, reason string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.conn == nil {
+// alive gives the client time until the next sign of life.
+func (c *socket) alive() {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.end == nil { // else the deadline is that of closing
+		_ = c.conn.SetReadDeadline(time.Now().Add(2 * pingInterval))
+	}
+}
+
+// close says why, and ends the connection as soon as the client has answered. Only the
+// first call says anything.
+func (c *socket) close(code int, reason string) { c.closeWithin(closingTime, code, reason) }
+
+// closeWithin waits so long for what is being sent.
+func (c *socket) closeWithin(wait time.Duration, code int, reason string) {
+	c.closing.Lock()
+	conn, first := c.conn, c.end == nil
+	if first {
+		c.end = &websocket.CloseError{Code: code, Text: reason}
+	}
+	c.closing.Unlock()
+	if !first || conn == nil {
+		return // serve will see it
+	}
+	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(wait))
+	// Dropping the connection at once could make the client lose the frame itself.
+	_ = conn.SetReadDeadline(time.Now().Add(closingTime))
+	c.cancel()
+}
+
+// ended is why the connection was closed, or nil.
+func (c *socket) ended() *websocket.CloseError {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	return c.end
+}
+
+// serve reads messages until the connection ends.
+func (c *socket) serve() {
+	start := time.Now()
+	var err error
+	defer func() {
+		if p := recover(); p != nil {
+			c.server.Log.ErrorContext(c.ctx, "a websocket failed", "panic", p, "stack", string(debug.Stack()))
+		}
+		c.cancel()
+		c.slow.Stop()
+		c.conn.Close()
+		c.connection.over()
+		account := ""
+		if c.acknowledged {
+			account = c.token.AccountID
+		}
+		if end := c.ended(); end != nil {
+			err = end
+		}
+		c.server.Log.InfoContext(c.ctx, "websocket over", "account", account, "ms", time.Since(start).Milliseconds(), "why", err)
+	}()
+	if end := c.ended(); end != nil { // before it was open
+		_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(end.Code, end.Text), time.Now().Add(closingTime))
 		return
 	}
-	s.closed = true
-	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(socketClosing))
-	// The peer gets a moment to answer the close frame: dropping the connection at
-	// once could make it lose the frame itself.
-	_ = s.conn.SetReadDeadline(time.Now().Add(socketClosing))
-}
-
-// end drops the connection, whatever state it is in.
-func (s *socket) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conn != nil {
-		_ = s.conn.Close()
+	if c.conn.Subprotocol() == "" {
+		c.close(closeBadSubprotocol, "Subprotocol not acceptable: speak "+subprotocol)
 	}
-}
-
-// The rest implements transport.WebsocketConn for gqlgen.
-
-func (s *socket) Subprotocol() string { return subprotocol }
-
-func (s *socket) NextReader() (int, io.Reader, error) {
-	kind, r, err := s.conn.NextReader()
-	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
-		err = transport.ErrWebsocketClosed
-	}
-	return kind, r, err
-}
-
-func (s *socket) SetReadLimit(limit int64) { s.conn.SetReadLimit(limit) }
-
-func (s *socket) SetReadDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil // the deadline of closing stays
-	}
-	return s.conn.SetReadDeadline(t)
-}
-
-func (s *socket) WriteJSON(v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if err := s.conn.SetWriteDeadline(time.Now().Add(socketWriteTimeout)); err != nil {
-		return err
-	}
-	return s.conn.WriteMessage(websocket.TextMessage, text)
-}
-
-func (s *socket) WriteClose(code int, reason string) error {
-	s.close(code, reason)
-	return nil
-}
-
-// Close implements io.Closer. gqlgen calls it right after WriteClose; the
-// connection is dropped when its reader has seen the answer or the deadline.
-func (s *socket) Close() error { return nil }
-
-// sockets are all websockets of this node.
-type sockets struct {
-	db  *storage.DB
-	log *slog.Logger
-
-	mu  sync.Mutex
-	all map[*socket]struct{}
-}
-
-func newSockets(db *storage.DB, log *slog.Logger) *sockets {
-	return &sockets{db: db, log: log, all: map[*socket]struct{}{}}
-}
-
-func (s *sockets) add(one *socket) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all[one] = struct{}{}
-}
-
-func (s *sockets) remove(one *socket) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, one)
-}
-
-// authenticated notes whose websocket this is.
-func (s *sockets) authenticated(ctx context.Context) {
-	one, ok := ctx.Value(socketKey{}).(*socket)
-	if !ok {
-		return
-	}
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	one.tokenID = resolvers.TokenID(ctx)
-}
-
-func (s *sockets) list() []*socket {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]*socket, 0, len(s.all))
-	for one := range s.all {
-		list = append(list, one)
-	}
-	return list
-}
-
-// closeAll tells every client to come back: graphql-ws clients do on 1001.
-func (s *sockets) closeAll() {
-	for _, one := range s.list() {
-		one.close(websocket.CloseGoingAway, "the server is stopping")
-	}
-}
-
-// watch closes the websockets of tokens that are no longer good (R1.2).
-func (s *sockets) watch(ctx context.Context) {
-	ticker := time.NewTicker(tokenCheckInterval)
-	defer ticker.Stop()
+	c.alive()
+	tooLate := time.AfterFunc(c.server.initTime, func() { c.close(closeInitTimeout, "Connection initialisation timeout") })
+	defer tooLate.Stop()
+	defer every(pingInterval, func() {
+		_ = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTime))
+	})()
 	for {
-		select {
-		case <-ctx.Done():
+		var kind int
+		var reader io.Reader
+		if kind, reader, err = c.conn.NextReader(); err != nil {
 			return
-		case <-ticker.C:
 		}
-		byToken := map[string][]*socket{}
-		for _, one := range s.list() {
-			one.mu.Lock()
-			if one.tokenID != "" {
-				byToken[one.tokenID] = append(byToken[one.tokenID], one)
-			}
-			one.mu.Unlock()
+		limit := int64(maxMessage)
+		if !c.acknowledged {
+			limit = maxStrangersBody
 		}
-		if len(byToken) == 0 {
-			continue
+		var text []byte
+		if text, err = io.ReadAll(io.LimitReader(reader, limit+1)); err != nil {
+			return
 		}
-		ids := make([]string, 0, len(byToken))
-		for id := range byToken {
-			ids = append(ids, id)
+		c.alive()
+		if c.ended() != nil {
+			continue // until the client's close frame
 		}
-		ended, err := s.db.EndedAPITokens(ctx, ids)
-		if err != nil {
-			if ctx.Err() == nil {
-				s.log.WarnContext(ctx, "whether tokens were revoked could not be checked", "error", err)
-			}
-			continue
-		}
-		for id, list := range byToken {
-			if slices.Contains(ended, id) {
-				for _, one := range list {
-					one.close(closeForbidden, closeReasonTokenOver)
-				}
-			}
+		switch {
+		case kind != websocket.TextMessage:
+			c.close(closeBadRequest, "Invalid message: messages are text")
+		case int64(len(text)) > limit:
+			c.close(closeTooBig, fmt.Sprintf("A message has at most %d bytes; send what is larger over HTTP", limit))
+		case !utf8.Valid(text):
+			c.close(closeNotText, "Messages are UTF-8") // RFC 6455, section 8.1
+		default:
+			c.take(text, tooLate)
 		}
 	}
+}
+
+// take does what a message says.
+func (c *socket) take(text []byte, tooLate *time.Timer) {
+	invalid := func(why string) { c.close(closeBadRequest, "Invalid message: "+why) }
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil || fields == nil {
+		invalid("it is no JSON object")
+		return
+	}
+	var kind, id string
+	if err := json.Unmarshal(fields["type"], &kind); err != nil {
+		invalid("its type is missing, or no string")
+		return
+	}
+	payload := fields["payload"]
+	if string(payload) == "null" {
+		payload = nil
+	}
+	switch kind {
+	case "subscribe", "complete":
+		if err := json.Unmarshal(fields["id"], &id); err != nil || id == "" {
+			invalid(kind + " needs an id: a string that is not empty")
+			return
+		}
+	default:
+		if len(payload) > 0 && payload[0] != '{' {
+			invalid("its payload has to be an object")
+			return
+		}
+	}
+	switch kind {
+	case "connection_init":
+		if c.begun {
+			c.close(closeSecondInit, "Too many initialisation requests")
+			return
+		}
+		c.begun = true
+		if code, why := c.authenticate(payload); why != "" {
+			c.close(code, why)
+			return
+		}
+		if !tooLate.Stop() {
+			return // it is being closed
+		}
+		c.acknowledged = true
+		_ = c.send(nil, "connection_ack", "", nil)
+	case "ping":
+		_ = c.send(nil, "pong", "", payload)
+	case "pong":
+	case "subscribe":
+		if !c.acknowledged {
+			c.close(closeUnauthorized, "Unauthorized: send connection_init, and wait for connection_ack")
+			return
+		}
+		c.subscribe(id, payload)
+	case "complete":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if o := c.operations[id]; o != nil { // else it is over already
+			delete(c.operations, id)
+			o.cancel()
+		}
+	default:
+		invalid("a client sends no message of this type")
+	}
+}
+
+// authenticate finds out whose a websocket is, by the payload of connection_init or else by
+// the header of its request; or says with which code and why it is refused.
+func (c *socket) authenticate(payload json.RawMessage) (code int, why string) {
+	var fields map[string]any
+	if payload != nil {
+		if err := json.Unmarshal(payload, &fields); err != nil {
+			return closeBadRequest, "Invalid message: its payload has to be an object"
+		}
+	}
+	for name, value := range fields {
+		header, ok := value.(string)
+		if !strings.EqualFold(name, "authorization") || !ok || header == "" {
+			continue
+		}
+		token, err := c.server.token(c.ctx, header)
+		if errors.Is(err, errToken) {
+			return closeForbidden, "Forbidden: the API token is unknown, revoked or expired"
+		}
+		if err != nil {
+			c.server.Log.ErrorContext(c.ctx, "a token could not be checked", "error", err)
+			return closeTryAgain, "The database does not answer at the moment; try again soon"
+		}
+		if why := c.connection.belongsTo(token); why != "" {
+			return closeTryAgain, why
+		}
+		c.token = token
+	}
+	if c.token == nil {
+		return closeForbidden, `Forbidden: send {"authorization": "Bearer ..."} in the payload of connection_init`
+	}
+	c.ctx = resolvers.WithToken(c.ctx, c.token)
+	return 0, ""
+}
+
+// subscribe begins an operation.
+func (c *socket) subscribe(id string, payload json.RawMessage) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &fields); err != nil || fields == nil {
+		c.close(closeBadRequest, "Invalid message: the payload of subscribe is an object with query")
+		return
+	}
+	params, err := parameters(fields)
+	if err == nil && (len(fields["query"]) == 0 || string(fields["query"]) == "null") {
+		err = errNoQuery
+	}
+	if err != nil {
+		c.close(closeBadRequest, "Invalid message: "+err.Error())
+		return
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	o := &socketOperation{cancel: cancel}
+	c.mu.Lock()
+	_, exists := c.operations[id]
+	count := len(c.operations)
+	if !exists && count < maxOperations {
+		c.operations[id] = o
+	}
+	c.mu.Unlock()
+	switch {
+	case exists:
+		cancel()
+		c.close(closeDuplicate, limited("Subscriber for "+id+" already exists"))
+		return
+	case count >= maxOperations:
+		cancel()
+		why := gqlError("TOO_MANY_OPERATIONS", fmt.Sprintf("A websocket has at most %d operations at a time: complete some, or open another.", maxOperations))
+		_ = c.send(nil, "error", id, encodeList(why))
+		return
+	}
+	go c.run(ctx, id, o, params)
+}
+
+// run executes an operation, and says that it is complete.
+func (c *socket) run(ctx context.Context, id string, o *socketOperation, params *graphql.RawParams) {
+	defer o.cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			c.server.Log.ErrorContext(ctx, "an operation failed", "panic", p, "stack", string(debug.Stack()))
+			_ = c.send(o, "error", id, encodeList(gqlError("INTERNAL", "Something went wrong in Platen. The log has it under the request id "+platen.RequestID(ctx)+".")))
+		}
+	}()
+	operation, errs := c.server.prepare(ctx, params)
+	if len(errs) > 0 {
+		_ = c.send(o, "error", id, encodeList(c.server.refuse(ctx, operation, errs)...))
+		return
+	}
+	c.server.execute(ctx, operation, func(answer []byte) error { return c.send(o, "next", id, answer) })
+	if ctx.Err() == nil { // else nobody wants to know, or it is not complete
+		_ = c.send(o, "complete", id, nil)
+	}
+}
+
+var errOver = errors.New("the operation is over")
+
+// send sends a message; one of an operation only while that is not complete, which it is
+// after the message error or complete.
+func (c *socket) send(of *socketOperation, kind, id string, payload []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if of != nil {
+		if c.operations[id] != of {
+			return errOver
+		}
+		if kind != "next" {
+			delete(c.operations, id) // the client may use it again as soon as it reads this
+		}
+	}
+	text := make([]byte, 0, len(payload)+len(id)+50)
+	text = append(text, '{')
+	if id != "" {
+		quoted, err := json.Marshal(id)
+		if err != nil {
+			return err
+		}
+		text = append(append(append(text, `"id":`...), quoted...), ',')
+	}
+	text = append(append(append(text, `"type":"`...), kind...), '"')
+	if payload != nil {
+		text = append(append(text, `,"payload":`...), payload...)
+	}
+	c.slow.Reset(writeTime)
+	defer c.slow.Stop()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(2 * writeTime))
+	err := c.conn.WriteMessage(websocket.TextMessage, append(text, '}'))
+	if err != nil && !errors.Is(err, websocket.ErrCloseSent) { // then it waits for the client's answer
+		c.cancel()
+		_ = c.conn.Close()
+	}
+	return err
+}
+
+// limited cuts a reason to what a close frame has room for (RFC 6455, section 5.5).
+func limited(reason string) string {
+	const most = 123
+	if len(reason) > most {
+		reason = strings.ToValidUTF8(reason[:most], "")
+	}
+	return reason
 }

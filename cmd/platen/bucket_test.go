@@ -239,7 +239,7 @@ func freeAddress(t *testing.T) string {
 // presignJS signs a PUT with a JavaScript client, as docs/presigned.md shows.
 func presignJS(t *testing.T, by string, r *realS3, key string, seconds int, contentType ...string) string {
 	t.Helper()
-	args := append([]string{"testdata/presign/presign.mjs", by, r.endpoint, r.accessKey, r.secret, r.bucket, key, fmt.Sprint(seconds)}, contentType...)
+	args := append([]string{"testdata/clients/presign.mjs", by, r.endpoint, r.accessKey, r.secret, r.bucket, key, fmt.Sprint(seconds)}, contentType...)
 	cmd := exec.CommandContext(t.Context(), "node", args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -18,7 +18,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	root "platen"
 	"platen/delivery"
@@ -230,7 +229,7 @@ func (p *program) openParts(ctx context.Context) (err error) {
 	}
 	p.server = server.New(server.Options{DB: p.db, Pipeline: p.pipeline, SDL: root.SDL, Log: log, Checks: checks,
 		Resolvers: &resolvers.Root{DB: p.db, Hub: p.hub, Pipeline: p.pipeline, Log: log},
-		Metrics:   promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})
+		Metrics:   registry})
 	return nil
 }
 
