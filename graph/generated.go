@@ -716,8 +716,8 @@ type AccountResolver interface {
 	FeedCursor(ctx context.Context, obj *Account) (string, error)
 }
 type ActionResolver interface {
-	Integration(ctx context.Context, objs []*Action) ([]Integration, error)
-	Subject(ctx context.Context, objs []*Action) ([]ActionSubject, error)
+	Integration(ctx context.Context, obj *Action) (Integration, error)
+	Subject(ctx context.Context, obj *Action) (ActionSubject, error)
 }
 type ActionConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *ActionConnection) (int, error)
@@ -726,17 +726,17 @@ type ApiTokenConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *APITokenConnection) (int, error)
 }
 type AwsS3IntegrationResolver interface {
-	Health(ctx context.Context, objs []*AWSS3Integration) ([]*IntegrationHealth, error)
+	Health(ctx context.Context, obj *AWSS3Integration) (*IntegrationHealth, error)
 	Actions(ctx context.Context, obj *AWSS3Integration, first *int, after *string, states []platen.ActionState) (*ActionConnection, error)
 
 	Warnings(ctx context.Context, obj *AWSS3Integration) ([]string, error)
 }
 type CombinedSubmissionResolver interface {
-	Sources(ctx context.Context, objs []*CombinedSubmission) ([][]CombinedSource, error)
+	Sources(ctx context.Context, obj *CombinedSubmission) ([]CombinedSource, error)
 
 	DownloadURL(ctx context.Context, obj *CombinedSubmission, expiresIn int) (*string, error)
 
-	Actions(ctx context.Context, objs []*CombinedSubmission, typeArg *platen.ActionType) ([][]*Action, error)
+	Actions(ctx context.Context, obj *CombinedSubmission, typeArg *platen.ActionType) ([]*Action, error)
 }
 type CombinedSubmissionConnectionResolver interface {
 	TotalCount(ctx context.Context, obj *CombinedSubmissionConnection) (int, error)
@@ -789,17 +789,17 @@ type QueryResolver interface {
 	PathPreview(ctx context.Context, input PathPreviewInput) (*PathPreview, error)
 }
 type SubmissionResolver interface {
-	Template(ctx context.Context, objs []*Submission) ([]*Template, error)
-	TemplateVersion(ctx context.Context, objs []*Submission) ([]*TemplateVersion, error)
+	Template(ctx context.Context, obj *Submission) (*Template, error)
+	TemplateVersion(ctx context.Context, obj *Submission) (*TemplateVersion, error)
 	SourceHTML(ctx context.Context, obj *Submission) (*string, error)
 	SourceURL(ctx context.Context, obj *Submission) (*string, error)
 
-	Batch(ctx context.Context, objs []*Submission) ([]*SubmissionBatch, error)
+	Batch(ctx context.Context, obj *Submission) (*SubmissionBatch, error)
 	Data(ctx context.Context, obj *Submission) (json.RawMessage, error)
 
 	DownloadURL(ctx context.Context, obj *Submission, expiresIn int) (*string, error)
 
-	Actions(ctx context.Context, objs []*Submission, typeArg *platen.ActionType) ([][]*Action, error)
+	Actions(ctx context.Context, obj *Submission, typeArg *platen.ActionType) ([]*Action, error)
 }
 type SubmissionBatchResolver interface {
 	Submissions(ctx context.Context, obj *SubmissionBatch, first *int, after *string, states []platen.DocumentState) (*SubmissionConnection, error)
@@ -819,10 +819,10 @@ type SubscriptionResolver interface {
 	ActionFeed(ctx context.Context, after *string, filter *ActionFilter) (<-chan ActionFeedEvent, error)
 }
 type TemplateResolver interface {
-	Draft(ctx context.Context, objs []*Template) ([]*TemplateContent, error)
-	LatestVersion(ctx context.Context, objs []*Template) ([]*TemplateVersion, error)
-	HasUnpublishedChanges(ctx context.Context, objs []*Template) ([]bool, error)
-	Version(ctx context.Context, objs []*Template, number int) ([]*TemplateVersion, error)
+	Draft(ctx context.Context, obj *Template) (*TemplateContent, error)
+	LatestVersion(ctx context.Context, obj *Template) (*TemplateVersion, error)
+	HasUnpublishedChanges(ctx context.Context, obj *Template) (bool, error)
+	Version(ctx context.Context, obj *Template, number int) (*TemplateVersion, error)
 	Versions(ctx context.Context, obj *Template, first *int, after *string) (*TemplateVersionConnection, error)
 }
 type TemplateConnectionResolver interface {
@@ -832,19 +832,19 @@ type TemplateContentResolver interface {
 	Variables(ctx context.Context, obj *TemplateContent) ([]string, error)
 }
 type TemplateVersionResolver interface {
-	Template(ctx context.Context, objs []*TemplateVersion) ([]*Template, error)
+	Template(ctx context.Context, obj *TemplateVersion) (*Template, error)
 
-	Content(ctx context.Context, objs []*TemplateVersion) ([]*TemplateContent, error)
-	Actions(ctx context.Context, objs []*TemplateVersion, typeArg *platen.ActionType) ([][]*Action, error)
+	Content(ctx context.Context, obj *TemplateVersion) (*TemplateContent, error)
+	Actions(ctx context.Context, obj *TemplateVersion, typeArg *platen.ActionType) ([]*Action, error)
 }
 type UploadResolver interface {
 	Request(ctx context.Context, obj *Upload) (*SignedRequest, error)
 }
 type WebhookIntegrationResolver interface {
-	Health(ctx context.Context, objs []*WebhookIntegration) ([]*IntegrationHealth, error)
+	Health(ctx context.Context, obj *WebhookIntegration) (*IntegrationHealth, error)
 	Actions(ctx context.Context, obj *WebhookIntegration, first *int, after *string, states []platen.ActionState) (*ActionConnection, error)
 
-	Template(ctx context.Context, objs []*WebhookIntegration) ([]*Template, error)
+	Template(ctx context.Context, obj *WebhookIntegration) (*Template, error)
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -3793,7 +3793,7 @@ var sources = []*ast.Source{
 
 # ------------------------------------------------------------------ gqlgen (left out of the published text)
 directive @goModel(model: String, models: [String!], forceGenerate: Boolean) on OBJECT | INPUT_OBJECT | SCALAR | ENUM | INTERFACE | UNION
-directive @goField(forceResolver: Boolean, name: String, omittable: Boolean, type: String, batch: Boolean) on INPUT_FIELD_DEFINITION | FIELD_DEFINITION
+directive @goField(forceResolver: Boolean, name: String, omittable: Boolean, type: String) on INPUT_FIELD_DEFINITION | FIELD_DEFINITION
 directive @goEnum(value: String) on ENUM_VALUE
 
 # ------------------------------------------------------------------ public
@@ -4178,16 +4178,16 @@ type Template implements Node {
   "As given."
   description: String
   "What is edited; publishing freezes it as the next version."
-  draft: TemplateContent! @goField(forceResolver: true, batch: true)
+  draft: TemplateContent! @goField(forceResolver: true)
   "What a submission uses; null until first published."
-  latestVersion: TemplateVersion @goField(forceResolver: true, batch: true)
+  latestVersion: TemplateVersion @goField(forceResolver: true)
   "True when publishing would make a new version."
-  hasUnpublishedChanges: Boolean! @goField(forceResolver: true, batch: true)
+  hasUnpublishedChanges: Boolean! @goField(forceResolver: true)
   "One published version; null where there is none."
   version(
     "1, 2, 3, ..."
     number: Int!
-  ): TemplateVersion @goField(forceResolver: true, batch: true)
+  ): TemplateVersion @goField(forceResolver: true)
   "All published versions, newest first."
   versions(
     "How many, 1 to 100."
@@ -4209,16 +4209,16 @@ type TemplateVersion implements Node {
   "tpv_..."
   id: ID!
   "The template it is a version of."
-  template: Template @goField(forceResolver: true, batch: true)
+  template: Template @goField(forceResolver: true)
   "1, 2, 3, ... within the template; never reused."
   number: Int!
   "What was published."
-  content: TemplateContent! @goField(forceResolver: true, batch: true)
+  content: TemplateContent! @goField(forceResolver: true)
   "Copies of this version in the integrations' buckets."
   actions(
     "Only those of this type."
     type: ActionType
-  ): [Action!]! @goField(forceResolver: true, batch: true)
+  ): [Action!]! @goField(forceResolver: true)
   "When it was published."
   publishedAt: DateTime!
 }
@@ -4384,9 +4384,9 @@ type Submission implements Node & Document {
   "Test documents carry a watermark, and integrations for live documents leave them alone."
   test: Boolean!
   "Null for a submission of HTML or of an address."
-  template: Template @goField(forceResolver: true, batch: true)
+  template: Template @goField(forceResolver: true)
   "The version that was used. Null with a template: its draft, as it stood at createdAt."
-  templateVersion: TemplateVersion @goField(forceResolver: true, batch: true)
+  templateVersion: TemplateVersion @goField(forceResolver: true)
   "The HTML that was sent instead of a template; null once expired."
   sourceHtml: String @goField(forceResolver: true)
   "The address that was sent instead of a template; null once expired."
@@ -4394,7 +4394,7 @@ type Submission implements Node & Document {
   "What it becomes."
   output: OutputKind!
   "The batch that it was made in; null: none."
-  batch: SubmissionBatch @goField(forceResolver: true, batch: true)
+  batch: SubmissionBatch @goField(forceResolver: true)
   "As it was sent; null once expired."
   data: JSON @goField(forceResolver: true)
   "As it was sent; {} when nothing was."
@@ -4412,7 +4412,7 @@ type Submission implements Node & Document {
   actions(
     "Only those of this type."
     type: ActionType
-  ): [Action!]! @goField(forceResolver: true, batch: true)
+  ): [Action!]! @goField(forceResolver: true)
   "When it was accepted."
   createdAt: DateTime!
   "When Platen's own copy was stored: the time that path templates print."
@@ -4547,7 +4547,7 @@ type CombinedSubmission implements Node & Document {
   "Test documents carry a watermark, and integrations for live documents leave them alone."
   test: Boolean!
   "In the order of their pages. With a test token, those that it may see."
-  sources: [CombinedSource!]! @goField(forceResolver: true, batch: true)
+  sources: [CombinedSource!]! @goField(forceResolver: true)
   "As it was sent; {} when nothing was."
   metadata: JSON!
   "Signed URL of Platen's own copy; null until processed and after expiry. Never the customer's bucket."
@@ -4563,7 +4563,7 @@ type CombinedSubmission implements Node & Document {
   actions(
     "Only those of this type."
     type: ActionType
-  ): [Action!]! @goField(forceResolver: true, batch: true)
+  ): [Action!]! @goField(forceResolver: true)
   "When it was accepted."
   createdAt: DateTime!
   "When Platen's own copy was stored: the time that path templates print."
@@ -4624,9 +4624,9 @@ type Action implements Node {
   "Where it is on its way."
   state: ActionState!
   "Null for a presigned upload, and once the integration is deleted."
-  integration: Integration @goField(forceResolver: true, batch: true)
+  integration: Integration @goField(forceResolver: true)
   "What it is done with."
-  subject: ActionSubject! @goField(forceResolver: true, batch: true)
+  subject: ActionSubject! @goField(forceResolver: true)
   "Where it goes, as of the latest attempt, without secrets: s3://bucket/key, or an address without its query."
   destination: String
   "How often it was tried."
@@ -4802,7 +4802,7 @@ type AwsS3Integration implements Node & Integration {
   "Which documents it is for."
   appliesTo: AppliesTo!
   "The newest test or delivery."
-  health: IntegrationHealth! @goField(forceResolver: true, batch: true)
+  health: IntegrationHealth! @goField(forceResolver: true)
   "What it did and has to do, newest first."
   actions(
     "How many, 1 to 100."
@@ -4899,7 +4899,7 @@ type WebhookIntegration implements Node & Integration {
   "Which documents it is for."
   appliesTo: AppliesTo!
   "The newest test or delivery."
-  health: IntegrationHealth! @goField(forceResolver: true, batch: true)
+  health: IntegrationHealth! @goField(forceResolver: true)
   "What it did and has to do, newest first."
   actions(
     "How many, 1 to 100."
@@ -4912,7 +4912,7 @@ type WebhookIntegration implements Node & Integration {
   "Where it posts to."
   url: URL!
   "Documents of this template only. Null: all documents."
-  template: Template @goField(forceResolver: true, batch: true)
+  template: Template @goField(forceResolver: true)
   "When it posts."
   sendWhen: WebhookMoment!
   "When it was made."
@@ -8353,7 +8353,7 @@ func _Action_integration(ctx context.Context, ec *executionContext, field graphq
 			return fieldContext_Action_integration(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Action_integration(ctx, field, obj)
+			return ec.Resolvers.Action().Integration(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v Integration) graphql.Marshaler {
@@ -8375,29 +8375,6 @@ func fieldContext_Action_integration(_ context.Context, ec *executionContext, fi
 	}
 	return fc, nil
 }
-func (ec *executionContext) resolveBatch_Action_integration(ctx context.Context, field graphql.CollectedField, obj *Action) (any, error) {
-	resolver := ec.Resolvers.Action()
-	if batch, ok := graphql.BatchParentsFor[*Action](ctx, "Action"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Integration(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[Integration](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Action.integration",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Integration(ctx, []*Action{obj})
-	return graphql.ResolveBatchSingleResult[Integration](
-		ctx,
-		results,
-		err,
-		"Action.integration",
-	)
-}
 
 func _Action_subject(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Action) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -8408,7 +8385,7 @@ func _Action_subject(ctx context.Context, ec *executionContext, field graphql.Co
 			return fieldContext_Action_subject(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Action_subject(ctx, field, obj)
+			return ec.Resolvers.Action().Subject(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v ActionSubject) graphql.Marshaler {
@@ -8420,29 +8397,6 @@ func _Action_subject(ctx context.Context, ec *executionContext, field graphql.Co
 }
 func fieldContext_Action_subject(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Action", field, true, true, errors.New("field of type ActionSubject does not have child fields"))
-}
-func (ec *executionContext) resolveBatch_Action_subject(ctx context.Context, field graphql.CollectedField, obj *Action) (any, error) {
-	resolver := ec.Resolvers.Action()
-	if batch, ok := graphql.BatchParentsFor[*Action](ctx, "Action"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Subject(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[ActionSubject](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Action.subject",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Subject(ctx, []*Action{obj})
-	return graphql.ResolveBatchSingleResult[ActionSubject](
-		ctx,
-		results,
-		err,
-		"Action.subject",
-	)
 }
 
 func _Action_destination(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Action) (ret graphql.Marshaler) {
@@ -9519,7 +9473,7 @@ func _AwsS3Integration_health(ctx context.Context, ec *executionContext, field g
 			return fieldContext_AwsS3Integration_health(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_AwsS3Integration_health(ctx, field, obj)
+			return ec.Resolvers.AwsS3Integration().Health(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *IntegrationHealth) graphql.Marshaler {
@@ -9540,29 +9494,6 @@ func fieldContext_AwsS3Integration_health(_ context.Context, ec *executionContex
 		},
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_AwsS3Integration_health(ctx context.Context, field graphql.CollectedField, obj *AWSS3Integration) (any, error) {
-	resolver := ec.Resolvers.AwsS3Integration()
-	if batch, ok := graphql.BatchParentsFor[*AWSS3Integration](ctx, "AwsS3Integration"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Health(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*IntegrationHealth](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"AwsS3Integration.health",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Health(ctx, []*AWSS3Integration{obj})
-	return graphql.ResolveBatchSingleResult[*IntegrationHealth](
-		ctx,
-		results,
-		err,
-		"AwsS3Integration.health",
-	)
 }
 
 func _AwsS3Integration_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *AWSS3Integration) (ret graphql.Marshaler) {
@@ -10041,7 +9972,7 @@ func _CombinedSubmission_sources(ctx context.Context, ec *executionContext, fiel
 			return fieldContext_CombinedSubmission_sources(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_CombinedSubmission_sources(ctx, field, obj)
+			return ec.Resolvers.CombinedSubmission().Sources(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []CombinedSource) graphql.Marshaler {
@@ -10053,29 +9984,6 @@ func _CombinedSubmission_sources(ctx context.Context, ec *executionContext, fiel
 }
 func fieldContext_CombinedSubmission_sources(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("CombinedSubmission", field, true, true, errors.New("field of type CombinedSource does not have child fields"))
-}
-func (ec *executionContext) resolveBatch_CombinedSubmission_sources(ctx context.Context, field graphql.CollectedField, obj *CombinedSubmission) (any, error) {
-	resolver := ec.Resolvers.CombinedSubmission()
-	if batch, ok := graphql.BatchParentsFor[*CombinedSubmission](ctx, "CombinedSubmission"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Sources(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[[]CombinedSource](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"CombinedSubmission.sources",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Sources(ctx, []*CombinedSubmission{obj})
-	return graphql.ResolveBatchSingleResult[[]CombinedSource](
-		ctx,
-		results,
-		err,
-		"CombinedSubmission.sources",
-	)
 }
 
 func _CombinedSubmission_metadata(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
@@ -10218,7 +10126,8 @@ func _CombinedSubmission_actions(ctx context.Context, ec *executionContext, fiel
 			return fieldContext_CombinedSubmission_actions(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_CombinedSubmission_actions(ctx, field, obj)
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.CombinedSubmission().Actions(ctx, obj, fc.Args["type"].(*platen.ActionType))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*Action) graphql.Marshaler {
@@ -10250,30 +10159,6 @@ func fieldContext_CombinedSubmission_actions(ctx context.Context, ec *executionC
 		return fc, err
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_CombinedSubmission_actions(ctx context.Context, field graphql.CollectedField, obj *CombinedSubmission) (any, error) {
-	resolver := ec.Resolvers.CombinedSubmission()
-	fc := graphql.GetFieldContext(ctx)
-	if batch, ok := graphql.BatchParentsFor[*CombinedSubmission](ctx, "CombinedSubmission"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Actions(ctx, batch.Parents, fc.Args["type"].(*platen.ActionType))
-		})
-		return graphql.ResolveBatchGroupResult[[]*Action](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"CombinedSubmission.actions",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Actions(ctx, []*CombinedSubmission{obj}, fc.Args["type"].(*platen.ActionType))
-	return graphql.ResolveBatchSingleResult[[]*Action](
-		ctx,
-		results,
-		err,
-		"CombinedSubmission.actions",
-	)
 }
 
 func _CombinedSubmission_createdAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *CombinedSubmission) (ret graphql.Marshaler) {
@@ -16650,7 +16535,7 @@ func _Submission_template(ctx context.Context, ec *executionContext, field graph
 			return fieldContext_Submission_template(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Submission_template(ctx, field, obj)
+			return ec.Resolvers.Submission().Template(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *Template) graphql.Marshaler {
@@ -16672,29 +16557,6 @@ func fieldContext_Submission_template(_ context.Context, ec *executionContext, f
 	}
 	return fc, nil
 }
-func (ec *executionContext) resolveBatch_Submission_template(ctx context.Context, field graphql.CollectedField, obj *Submission) (any, error) {
-	resolver := ec.Resolvers.Submission()
-	if batch, ok := graphql.BatchParentsFor[*Submission](ctx, "Submission"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Template(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*Template](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Submission.template",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Template(ctx, []*Submission{obj})
-	return graphql.ResolveBatchSingleResult[*Template](
-		ctx,
-		results,
-		err,
-		"Submission.template",
-	)
-}
 
 func _Submission_templateVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -16705,7 +16567,7 @@ func _Submission_templateVersion(ctx context.Context, ec *executionContext, fiel
 			return fieldContext_Submission_templateVersion(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Submission_templateVersion(ctx, field, obj)
+			return ec.Resolvers.Submission().TemplateVersion(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
@@ -16726,29 +16588,6 @@ func fieldContext_Submission_templateVersion(_ context.Context, ec *executionCon
 		},
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_Submission_templateVersion(ctx context.Context, field graphql.CollectedField, obj *Submission) (any, error) {
-	resolver := ec.Resolvers.Submission()
-	if batch, ok := graphql.BatchParentsFor[*Submission](ctx, "Submission"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.TemplateVersion(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*TemplateVersion](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Submission.templateVersion",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.TemplateVersion(ctx, []*Submission{obj})
-	return graphql.ResolveBatchSingleResult[*TemplateVersion](
-		ctx,
-		results,
-		err,
-		"Submission.templateVersion",
-	)
 }
 
 func _Submission_sourceHtml(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
@@ -16829,7 +16668,7 @@ func _Submission_batch(ctx context.Context, ec *executionContext, field graphql.
 			return fieldContext_Submission_batch(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Submission_batch(ctx, field, obj)
+			return ec.Resolvers.Submission().Batch(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *SubmissionBatch) graphql.Marshaler {
@@ -16850,29 +16689,6 @@ func fieldContext_Submission_batch(_ context.Context, ec *executionContext, fiel
 		},
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_Submission_batch(ctx context.Context, field graphql.CollectedField, obj *Submission) (any, error) {
-	resolver := ec.Resolvers.Submission()
-	if batch, ok := graphql.BatchParentsFor[*Submission](ctx, "Submission"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Batch(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*SubmissionBatch](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Submission.batch",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Batch(ctx, []*Submission{obj})
-	return graphql.ResolveBatchSingleResult[*SubmissionBatch](
-		ctx,
-		results,
-		err,
-		"Submission.batch",
-	)
 }
 
 func _Submission_data(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
@@ -17038,7 +16854,8 @@ func _Submission_actions(ctx context.Context, ec *executionContext, field graphq
 			return fieldContext_Submission_actions(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Submission_actions(ctx, field, obj)
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Submission().Actions(ctx, obj, fc.Args["type"].(*platen.ActionType))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*Action) graphql.Marshaler {
@@ -17070,30 +16887,6 @@ func fieldContext_Submission_actions(ctx context.Context, ec *executionContext, 
 		return fc, err
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_Submission_actions(ctx context.Context, field graphql.CollectedField, obj *Submission) (any, error) {
-	resolver := ec.Resolvers.Submission()
-	fc := graphql.GetFieldContext(ctx)
-	if batch, ok := graphql.BatchParentsFor[*Submission](ctx, "Submission"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Actions(ctx, batch.Parents, fc.Args["type"].(*platen.ActionType))
-		})
-		return graphql.ResolveBatchGroupResult[[]*Action](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Submission.actions",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Actions(ctx, []*Submission{obj}, fc.Args["type"].(*platen.ActionType))
-	return graphql.ResolveBatchSingleResult[[]*Action](
-		ctx,
-		results,
-		err,
-		"Submission.actions",
-	)
 }
 
 func _Submission_createdAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Submission) (ret graphql.Marshaler) {
@@ -18554,7 +18347,7 @@ func _Template_draft(ctx context.Context, ec *executionContext, field graphql.Co
 			return fieldContext_Template_draft(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Template_draft(ctx, field, obj)
+			return ec.Resolvers.Template().Draft(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TemplateContent) graphql.Marshaler {
@@ -18576,29 +18369,6 @@ func fieldContext_Template_draft(_ context.Context, ec *executionContext, field 
 	}
 	return fc, nil
 }
-func (ec *executionContext) resolveBatch_Template_draft(ctx context.Context, field graphql.CollectedField, obj *Template) (any, error) {
-	resolver := ec.Resolvers.Template()
-	if batch, ok := graphql.BatchParentsFor[*Template](ctx, "Template"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Draft(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*TemplateContent](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Template.draft",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Draft(ctx, []*Template{obj})
-	return graphql.ResolveBatchSingleResult[*TemplateContent](
-		ctx,
-		results,
-		err,
-		"Template.draft",
-	)
-}
 
 func _Template_latestVersion(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -18609,7 +18379,7 @@ func _Template_latestVersion(ctx context.Context, ec *executionContext, field gr
 			return fieldContext_Template_latestVersion(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Template_latestVersion(ctx, field, obj)
+			return ec.Resolvers.Template().LatestVersion(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
@@ -18631,29 +18401,6 @@ func fieldContext_Template_latestVersion(_ context.Context, ec *executionContext
 	}
 	return fc, nil
 }
-func (ec *executionContext) resolveBatch_Template_latestVersion(ctx context.Context, field graphql.CollectedField, obj *Template) (any, error) {
-	resolver := ec.Resolvers.Template()
-	if batch, ok := graphql.BatchParentsFor[*Template](ctx, "Template"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.LatestVersion(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*TemplateVersion](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Template.latestVersion",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.LatestVersion(ctx, []*Template{obj})
-	return graphql.ResolveBatchSingleResult[*TemplateVersion](
-		ctx,
-		results,
-		err,
-		"Template.latestVersion",
-	)
-}
 
 func _Template_hasUnpublishedChanges(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -18664,7 +18411,7 @@ func _Template_hasUnpublishedChanges(ctx context.Context, ec *executionContext, 
 			return fieldContext_Template_hasUnpublishedChanges(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Template_hasUnpublishedChanges(ctx, field, obj)
+			return ec.Resolvers.Template().HasUnpublishedChanges(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
@@ -18677,29 +18424,6 @@ func _Template_hasUnpublishedChanges(ctx context.Context, ec *executionContext, 
 func fieldContext_Template_hasUnpublishedChanges(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Template", field, true, true, errors.New("field of type Boolean does not have child fields"))
 }
-func (ec *executionContext) resolveBatch_Template_hasUnpublishedChanges(ctx context.Context, field graphql.CollectedField, obj *Template) (any, error) {
-	resolver := ec.Resolvers.Template()
-	if batch, ok := graphql.BatchParentsFor[*Template](ctx, "Template"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.HasUnpublishedChanges(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[bool](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Template.hasUnpublishedChanges",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.HasUnpublishedChanges(ctx, []*Template{obj})
-	return graphql.ResolveBatchSingleResult[bool](
-		ctx,
-		results,
-		err,
-		"Template.hasUnpublishedChanges",
-	)
-}
 
 func _Template_version(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -18710,7 +18434,8 @@ func _Template_version(ctx context.Context, ec *executionContext, field graphql.
 			return fieldContext_Template_version(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_Template_version(ctx, field, obj)
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Template().Version(ctx, obj, fc.Args["number"].(int))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TemplateVersion) graphql.Marshaler {
@@ -18742,30 +18467,6 @@ func fieldContext_Template_version(ctx context.Context, ec *executionContext, fi
 		return fc, err
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_Template_version(ctx context.Context, field graphql.CollectedField, obj *Template) (any, error) {
-	resolver := ec.Resolvers.Template()
-	fc := graphql.GetFieldContext(ctx)
-	if batch, ok := graphql.BatchParentsFor[*Template](ctx, "Template"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Version(ctx, batch.Parents, fc.Args["number"].(int))
-		})
-		return graphql.ResolveBatchGroupResult[*TemplateVersion](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"Template.version",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Version(ctx, []*Template{obj}, fc.Args["number"].(int))
-	return graphql.ResolveBatchSingleResult[*TemplateVersion](
-		ctx,
-		results,
-		err,
-		"Template.version",
-	)
 }
 
 func _Template_versions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *Template) (ret graphql.Marshaler) {
@@ -19418,7 +19119,7 @@ func _TemplateVersion_template(ctx context.Context, ec *executionContext, field 
 			return fieldContext_TemplateVersion_template(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_TemplateVersion_template(ctx, field, obj)
+			return ec.Resolvers.TemplateVersion().Template(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *Template) graphql.Marshaler {
@@ -19439,29 +19140,6 @@ func fieldContext_TemplateVersion_template(_ context.Context, ec *executionConte
 		},
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_TemplateVersion_template(ctx context.Context, field graphql.CollectedField, obj *TemplateVersion) (any, error) {
-	resolver := ec.Resolvers.TemplateVersion()
-	if batch, ok := graphql.BatchParentsFor[*TemplateVersion](ctx, "TemplateVersion"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Template(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*Template](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"TemplateVersion.template",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Template(ctx, []*TemplateVersion{obj})
-	return graphql.ResolveBatchSingleResult[*Template](
-		ctx,
-		results,
-		err,
-		"TemplateVersion.template",
-	)
 }
 
 func _TemplateVersion_number(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersion) (ret graphql.Marshaler) {
@@ -19496,7 +19174,7 @@ func _TemplateVersion_content(ctx context.Context, ec *executionContext, field g
 			return fieldContext_TemplateVersion_content(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_TemplateVersion_content(ctx, field, obj)
+			return ec.Resolvers.TemplateVersion().Content(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TemplateContent) graphql.Marshaler {
@@ -19518,29 +19196,6 @@ func fieldContext_TemplateVersion_content(_ context.Context, ec *executionContex
 	}
 	return fc, nil
 }
-func (ec *executionContext) resolveBatch_TemplateVersion_content(ctx context.Context, field graphql.CollectedField, obj *TemplateVersion) (any, error) {
-	resolver := ec.Resolvers.TemplateVersion()
-	if batch, ok := graphql.BatchParentsFor[*TemplateVersion](ctx, "TemplateVersion"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Content(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*TemplateContent](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"TemplateVersion.content",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Content(ctx, []*TemplateVersion{obj})
-	return graphql.ResolveBatchSingleResult[*TemplateContent](
-		ctx,
-		results,
-		err,
-		"TemplateVersion.content",
-	)
-}
 
 func _TemplateVersion_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersion) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -19551,7 +19206,8 @@ func _TemplateVersion_actions(ctx context.Context, ec *executionContext, field g
 			return fieldContext_TemplateVersion_actions(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_TemplateVersion_actions(ctx, field, obj)
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.TemplateVersion().Actions(ctx, obj, fc.Args["type"].(*platen.ActionType))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*Action) graphql.Marshaler {
@@ -19583,30 +19239,6 @@ func fieldContext_TemplateVersion_actions(ctx context.Context, ec *executionCont
 		return fc, err
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_TemplateVersion_actions(ctx context.Context, field graphql.CollectedField, obj *TemplateVersion) (any, error) {
-	resolver := ec.Resolvers.TemplateVersion()
-	fc := graphql.GetFieldContext(ctx)
-	if batch, ok := graphql.BatchParentsFor[*TemplateVersion](ctx, "TemplateVersion"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Actions(ctx, batch.Parents, fc.Args["type"].(*platen.ActionType))
-		})
-		return graphql.ResolveBatchGroupResult[[]*Action](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"TemplateVersion.actions",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Actions(ctx, []*TemplateVersion{obj}, fc.Args["type"].(*platen.ActionType))
-	return graphql.ResolveBatchSingleResult[[]*Action](
-		ctx,
-		results,
-		err,
-		"TemplateVersion.actions",
-	)
 }
 
 func _TemplateVersion_publishedAt(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *TemplateVersion) (ret graphql.Marshaler) {
@@ -20655,7 +20287,7 @@ func _WebhookIntegration_health(ctx context.Context, ec *executionContext, field
 			return fieldContext_WebhookIntegration_health(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_WebhookIntegration_health(ctx, field, obj)
+			return ec.Resolvers.WebhookIntegration().Health(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *IntegrationHealth) graphql.Marshaler {
@@ -20676,29 +20308,6 @@ func fieldContext_WebhookIntegration_health(_ context.Context, ec *executionCont
 		},
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_WebhookIntegration_health(ctx context.Context, field graphql.CollectedField, obj *WebhookIntegration) (any, error) {
-	resolver := ec.Resolvers.WebhookIntegration()
-	if batch, ok := graphql.BatchParentsFor[*WebhookIntegration](ctx, "WebhookIntegration"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Health(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*IntegrationHealth](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"WebhookIntegration.health",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Health(ctx, []*WebhookIntegration{obj})
-	return graphql.ResolveBatchSingleResult[*IntegrationHealth](
-		ctx,
-		results,
-		err,
-		"WebhookIntegration.health",
-	)
 }
 
 func _WebhookIntegration_actions(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
@@ -20777,7 +20386,7 @@ func _WebhookIntegration_template(ctx context.Context, ec *executionContext, fie
 			return fieldContext_WebhookIntegration_template(ctx, ec, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.resolveBatch_WebhookIntegration_template(ctx, field, obj)
+			return ec.Resolvers.WebhookIntegration().Template(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *Template) graphql.Marshaler {
@@ -20798,29 +20407,6 @@ func fieldContext_WebhookIntegration_template(_ context.Context, ec *executionCo
 		},
 	}
 	return fc, nil
-}
-func (ec *executionContext) resolveBatch_WebhookIntegration_template(ctx context.Context, field graphql.CollectedField, obj *WebhookIntegration) (any, error) {
-	resolver := ec.Resolvers.WebhookIntegration()
-	if batch, ok := graphql.BatchParentsFor[*WebhookIntegration](ctx, "WebhookIntegration"); ok {
-		result := batch.FieldResult(field, func() (any, error) {
-			return resolver.Template(ctx, batch.Parents)
-		})
-		return graphql.ResolveBatchGroupResult[*Template](
-			ctx,
-			batch.Index,
-			len(batch.Parents),
-			result,
-			"WebhookIntegration.template",
-			batch.IndexMap,
-		)
-	}
-	results, err := resolver.Template(ctx, []*WebhookIntegration{obj})
-	return graphql.ResolveBatchSingleResult[*Template](
-		ctx,
-		results,
-		err,
-		"WebhookIntegration.template",
-	)
 }
 
 func _WebhookIntegration_sendWhen(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *WebhookIntegration) (ret graphql.Marshaler) {
@@ -31113,7 +30699,6 @@ func marshalNAccount2ᚖplatenᚋgraphᚐAccount(ctx context.Context, ec *execut
 }
 
 func marshalNAction2ᚕᚖplatenᚋgraphᚐActionᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*Action) graphql.Marshaler {
-	ctx = graphql.WithBatchParents(ctx, "Action", v, nil)
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -31404,45 +30989,6 @@ func marshalNCombinedSource2platenᚋgraphᚐCombinedSource(ctx context.Context,
 }
 
 func marshalNCombinedSource2ᚕplatenᚋgraphᚐCombinedSourceᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []CombinedSource) graphql.Marshaler {
-	{
-		var batchItemsSubmission []*Submission
-		batchIdxMapSubmission := map[int]int{}
-		var batchItemsCombinedSubmission []*CombinedSubmission
-		batchIdxMapCombinedSubmission := map[int]int{}
-		var batchItemsTemplateVersion []*TemplateVersion
-		batchIdxMapTemplateVersion := map[int]int{}
-		for i, item := range v {
-			switch concrete := item.(type) {
-			case Submission:
-				batchIdxMapSubmission[i] = len(batchItemsSubmission)
-				batchItemsSubmission = append(batchItemsSubmission, &concrete)
-			case *Submission:
-				batchIdxMapSubmission[i] = len(batchItemsSubmission)
-				batchItemsSubmission = append(batchItemsSubmission, concrete)
-			case CombinedSubmission:
-				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
-				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, &concrete)
-			case *CombinedSubmission:
-				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
-				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, concrete)
-			case TemplateVersion:
-				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
-				batchItemsTemplateVersion = append(batchItemsTemplateVersion, &concrete)
-			case *TemplateVersion:
-				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
-				batchItemsTemplateVersion = append(batchItemsTemplateVersion, concrete)
-			}
-		}
-		if len(batchItemsSubmission) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "Submission", batchItemsSubmission, batchIdxMapSubmission)
-		}
-		if len(batchItemsCombinedSubmission) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "CombinedSubmission", batchItemsCombinedSubmission, batchIdxMapCombinedSubmission)
-		}
-		if len(batchItemsTemplateVersion) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "TemplateVersion", batchItemsTemplateVersion, batchIdxMapTemplateVersion)
-		}
-	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -31478,7 +31024,6 @@ func unmarshalNCombinedSourceInput2ᚖplatenᚋgraphᚐCombinedSourceInput(ctx c
 }
 
 func marshalNCombinedSubmission2ᚕᚖplatenᚋgraphᚐCombinedSubmissionᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*CombinedSubmission) graphql.Marshaler {
-	ctx = graphql.WithBatchParents(ctx, "CombinedSubmission", v, nil)
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -31978,34 +31523,6 @@ func marshalNIntegration2platenᚋgraphᚐIntegration(ctx context.Context, ec *e
 }
 
 func marshalNIntegration2ᚕplatenᚋgraphᚐIntegrationᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []Integration) graphql.Marshaler {
-	{
-		var batchItemsWebhookIntegration []*WebhookIntegration
-		batchIdxMapWebhookIntegration := map[int]int{}
-		var batchItemsAwsS3Integration []*AWSS3Integration
-		batchIdxMapAwsS3Integration := map[int]int{}
-		for i, item := range v {
-			switch concrete := item.(type) {
-			case WebhookIntegration:
-				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
-				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, &concrete)
-			case *WebhookIntegration:
-				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
-				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, concrete)
-			case AWSS3Integration:
-				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
-				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, &concrete)
-			case *AWSS3Integration:
-				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
-				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, concrete)
-			}
-		}
-		if len(batchItemsWebhookIntegration) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "WebhookIntegration", batchItemsWebhookIntegration, batchIdxMapWebhookIntegration)
-		}
-		if len(batchItemsAwsS3Integration) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "AwsS3Integration", batchItemsAwsS3Integration, batchIdxMapAwsS3Integration)
-		}
-	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -32124,89 +31641,6 @@ func marshalNMedia2platenᚐMedia(ctx context.Context, ec *executionContext, sel
 }
 
 func marshalNNode2ᚕplatenᚋgraphᚐNode(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []Node) graphql.Marshaler {
-	{
-		var batchItemsWebhookIntegration []*WebhookIntegration
-		batchIdxMapWebhookIntegration := map[int]int{}
-		var batchItemsSubmission []*Submission
-		batchIdxMapSubmission := map[int]int{}
-		var batchItemsCombinedSubmission []*CombinedSubmission
-		batchIdxMapCombinedSubmission := map[int]int{}
-		var batchItemsAwsS3Integration []*AWSS3Integration
-		batchIdxMapAwsS3Integration := map[int]int{}
-		var batchItemsTemplateVersion []*TemplateVersion
-		batchIdxMapTemplateVersion := map[int]int{}
-		var batchItemsTemplate []*Template
-		batchIdxMapTemplate := map[int]int{}
-		var batchItemsAction []*Action
-		batchIdxMapAction := map[int]int{}
-		for i, item := range v {
-			switch concrete := item.(type) {
-			case WebhookIntegration:
-				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
-				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, &concrete)
-			case *WebhookIntegration:
-				batchIdxMapWebhookIntegration[i] = len(batchItemsWebhookIntegration)
-				batchItemsWebhookIntegration = append(batchItemsWebhookIntegration, concrete)
-			case Submission:
-				batchIdxMapSubmission[i] = len(batchItemsSubmission)
-				batchItemsSubmission = append(batchItemsSubmission, &concrete)
-			case *Submission:
-				batchIdxMapSubmission[i] = len(batchItemsSubmission)
-				batchItemsSubmission = append(batchItemsSubmission, concrete)
-			case CombinedSubmission:
-				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
-				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, &concrete)
-			case *CombinedSubmission:
-				batchIdxMapCombinedSubmission[i] = len(batchItemsCombinedSubmission)
-				batchItemsCombinedSubmission = append(batchItemsCombinedSubmission, concrete)
-			case AWSS3Integration:
-				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
-				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, &concrete)
-			case *AWSS3Integration:
-				batchIdxMapAwsS3Integration[i] = len(batchItemsAwsS3Integration)
-				batchItemsAwsS3Integration = append(batchItemsAwsS3Integration, concrete)
-			case TemplateVersion:
-				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
-				batchItemsTemplateVersion = append(batchItemsTemplateVersion, &concrete)
-			case *TemplateVersion:
-				batchIdxMapTemplateVersion[i] = len(batchItemsTemplateVersion)
-				batchItemsTemplateVersion = append(batchItemsTemplateVersion, concrete)
-			case Template:
-				batchIdxMapTemplate[i] = len(batchItemsTemplate)
-				batchItemsTemplate = append(batchItemsTemplate, &concrete)
-			case *Template:
-				batchIdxMapTemplate[i] = len(batchItemsTemplate)
-				batchItemsTemplate = append(batchItemsTemplate, concrete)
-			case Action:
-				batchIdxMapAction[i] = len(batchItemsAction)
-				batchItemsAction = append(batchItemsAction, &concrete)
-			case *Action:
-				batchIdxMapAction[i] = len(batchItemsAction)
-				batchItemsAction = append(batchItemsAction, concrete)
-			}
-		}
-		if len(batchItemsWebhookIntegration) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "WebhookIntegration", batchItemsWebhookIntegration, batchIdxMapWebhookIntegration)
-		}
-		if len(batchItemsSubmission) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "Submission", batchItemsSubmission, batchIdxMapSubmission)
-		}
-		if len(batchItemsCombinedSubmission) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "CombinedSubmission", batchItemsCombinedSubmission, batchIdxMapCombinedSubmission)
-		}
-		if len(batchItemsAwsS3Integration) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "AwsS3Integration", batchItemsAwsS3Integration, batchIdxMapAwsS3Integration)
-		}
-		if len(batchItemsTemplateVersion) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "TemplateVersion", batchItemsTemplateVersion, batchIdxMapTemplateVersion)
-		}
-		if len(batchItemsTemplate) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "Template", batchItemsTemplate, batchIdxMapTemplate)
-		}
-		if len(batchItemsAction) > 0 {
-			ctx = graphql.WithBatchParents(ctx, "Action", batchItemsAction, batchIdxMapAction)
-		}
-	}
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -32482,7 +31916,6 @@ func marshalNString2ᚕstringᚄ(ctx context.Context, ec *executionContext, sel 
 }
 
 func marshalNSubmission2ᚕᚖplatenᚋgraphᚐSubmissionᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*Submission) graphql.Marshaler {
-	ctx = graphql.WithBatchParents(ctx, "Submission", v, nil)
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -32627,7 +32060,6 @@ func marshalNSubmissionEvent2ᚖplatenᚋgraphᚐSubmissionEvent(ctx context.Con
 }
 
 func marshalNTemplate2ᚕᚖplatenᚋgraphᚐTemplateᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*Template) graphql.Marshaler {
-	ctx = graphql.WithBatchParents(ctx, "Template", v, nil)
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
@@ -32705,7 +32137,6 @@ func marshalNTemplateEdge2ᚖplatenᚋgraphᚐTemplateEdge(ctx context.Context, 
 }
 
 func marshalNTemplateVersion2ᚕᚖplatenᚋgraphᚐTemplateVersionᚄ(ctx context.Context, ec *executionContext, sel ast.SelectionSet, v []*TemplateVersion) graphql.Marshaler {
-	ctx = graphql.WithBatchParents(ctx, "TemplateVersion", v, nil)
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]

@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"fmt"
 
 	"platen"
 	"platen/graph"
@@ -35,7 +36,17 @@ func (r query) Actions(ctx context.Context, first *int, after *string, last *int
 	if err != nil {
 		return nil, err
 	}
-	return r.actions(ctx, chosen, first, after, last, before)
+	p, err := page(first, after, last, before)
+	if err != nil {
+		return nil, err
+	}
+	within := scope(ctx)
+	c := &graph.ActionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: chosen}
+	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
+		func(ctx context.Context, p storage.Page) ([]*platen.Action, storage.PageInfo, error) {
+			return r.DB.Actions(ctx, within, chosen, p)
+		}, actionNode, actionEdge)
+	return c, err
 }
 
 func fromActionFilter(filter *graph.ActionFilter) (platen.ActionFilter, error) {
@@ -52,25 +63,32 @@ func fromActionFilter(filter *graph.ActionFilter) (platen.ActionFilter, error) {
 	return f, nil
 }
 
-// actions reads a page of actions.
-func (r *Root) actions(ctx context.Context, filter platen.ActionFilter, first *int, after *string, last *int, before *string) (*graph.ActionConnection, error) {
-	p, err := page(first, after, last, before)
+func actionNode(a *platen.Action) (*graph.Action, string) {
+	return toAction(a), storage.Cursor(a.CreatedAt, a.ID)
+}
+
+func actionEdge(cursor string, a *graph.Action) *graph.ActionEdge {
+	return &graph.ActionEdge{Cursor: cursor, Node: a}
+}
+
+// integrationActions answers the field actions of integrations of either type.
+func integrationActions[O any](ctx context.Context, r *Root, obj *O, id func(*O) string, first *int, after *string, states []platen.ActionState) (*graph.ActionConnection, error) {
+	p, err := page(first, after, nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	within := scope(ctx)
-	c := &graph.ActionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: filter}
-	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
-		func(ctx context.Context, p storage.Page) ([]*platen.Action, storage.PageInfo, error) {
-			return r.DB.Actions(ctx, within, filter, p)
-		},
-		func(a *platen.Action) (*graph.Action, string) {
-			return toAction(a), storage.Cursor(a.CreatedAt, a.ID)
-		},
-		func(cursor string, a *graph.Action) *graph.ActionEdge {
-			return &graph.ActionEdge{Cursor: cursor, Node: a}
+	return together(ctx, obj, fmt.Sprintf("actions %#v %q", p, states), func(objs []*O) ([]*graph.ActionConnection, error) {
+		actions, err := r.DB.ActionsOfIntegrations(ctx, within, ids(objs, id), platen.ActionFilter{States: states}, p)
+		all := make([][]*graph.Action, 0, len(objs))
+		defer func() { bring(ctx, all) }()
+		return each(objs, listError(err), func(obj *O) *graph.ActionConnection {
+			c := &graph.ActionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: platen.ActionFilter{IntegrationID: id(obj), States: states}}
+			c.Edges, c.Nodes, c.PageInfo = connect(actions[id(obj)].Rows, actions[id(obj)].Info, actionNode, actionEdge)
+			all = append(all, c.Nodes)
+			return c
 		})
-	return c, err
+	})
 }
 
 func isKind(id string, kinds []platen.Kind) bool {
@@ -83,35 +101,49 @@ func isKind(id string, kinds []platen.Kind) bool {
 }
 
 func (r actionConnection) TotalCount(ctx context.Context, c *graph.ActionConnection) (int, error) {
-	return r.DB.CountActions(ctx, storage.Scope{AccountID: c.AccountID, TestOnly: c.TestOnly}, c.Filter)
-}
-
-func (r action) Integration(ctx context.Context, objs []*graph.Action) ([]graph.Integration, error) {
-	id := func(a *graph.Action) string { return a.Source.IntegrationID }
-	integrations, err := r.DB.IntegrationsByID(ctx, caller(ctx).AccountID, ids(objs, id))
-	return each(objs, err, func(a *graph.Action) graph.Integration {
-		if i := integrations[id(a)]; i != nil {
-			return toIntegration(i)
+	within := storage.Scope{AccountID: c.AccountID, TestOnly: c.TestOnly}
+	return together(ctx, c, "totalCount", func(of []*graph.ActionConnection) ([]int, error) {
+		if len(of) == 1 {
+			n, err := r.DB.CountActions(ctx, within, c.Filter)
+			return []int{n}, err
 		}
-		return nil
+		// Those of several integrations have the same filter otherwise.
+		integration := func(c *graph.ActionConnection) string { return c.Filter.IntegrationID }
+		counts, err := r.DB.CountActionsOfIntegrations(ctx, within, ids(of, integration), platen.ActionFilter{States: c.Filter.States})
+		return each(of, err, func(c *graph.ActionConnection) int { return counts[integration(c)] })
 	})
 }
 
-func (r action) Subject(ctx context.Context, objs []*graph.Action) ([]graph.ActionSubject, error) {
-	id := func(a *graph.Action) string { return a.Source.SubjectID }
-	documents, err := r.DB.DocumentsByID(ctx, scope(ctx), ids(objs, id))
-	if err != nil {
-		return nil, err
-	}
-	versions, err := r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids(objs, id))
-	return each(objs, err, func(a *graph.Action) graph.ActionSubject {
-		if document := documents[id(a)]; document != nil {
-			return toDocument(document)
+func (r action) Integration(ctx context.Context, a *graph.Action) (graph.Integration, error) {
+	return together(ctx, a, "integration", func(objs []*graph.Action) ([]graph.Integration, error) {
+		id := func(a *graph.Action) string { return a.Source.IntegrationID }
+		integrations, err := r.DB.IntegrationsByID(ctx, caller(ctx).AccountID, ids(objs, id))
+		return each(objs, err, func(a *graph.Action) graph.Integration {
+			if i := integrations[id(a)]; i != nil {
+				return toIntegration(i)
+			}
+			return nil
+		})
+	})
+}
+
+func (r action) Subject(ctx context.Context, a *graph.Action) (graph.ActionSubject, error) {
+	return together(ctx, a, "subject", func(objs []*graph.Action) ([]graph.ActionSubject, error) {
+		id := func(a *graph.Action) string { return a.Source.SubjectID }
+		documents, err := r.DB.DocumentsByID(ctx, scope(ctx), ids(objs, id))
+		if err != nil {
+			return nil, err
 		}
-		if v := versions[id(a)]; v != nil {
-			return toTemplateVersion(v)
-		}
-		return nil
+		versions, err := r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids(objs, id))
+		return each(objs, err, func(a *graph.Action) graph.ActionSubject {
+			if document := documents[id(a)]; document != nil {
+				return toDocument(document)
+			}
+			if v := versions[id(a)]; v != nil {
+				return toTemplateVersion(v)
+			}
+			return nil
+		})
 	})
 }
 

@@ -3,6 +3,7 @@ package resolvers
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -90,19 +91,24 @@ func (r batch) Submissions(ctx context.Context, b *graph.SubmissionBatch, first 
 		}
 	}
 	within := scope(ctx)
-	c := &graph.SubmissionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: platen.SubmissionFilter{BatchID: b.ID, DocumentFilter: platen.DocumentFilter{States: states}}}
-	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
-		func(ctx context.Context, p storage.Page) ([]*platen.Submission, storage.PageInfo, error) {
-			submissions, more, err := r.DB.SubmissionsOfBatch(ctx, within, b.ID, states, place, p.First)
-			return submissions, storage.PageInfo{HasNext: more, HasPrevious: place >= 0}, err
-		},
-		func(s *platen.Submission) (*graph.Submission, string) {
-			return toSubmission(s), base64.RawURLEncoding.EncodeToString([]byte(batchCursor + strconv.Itoa(s.BatchIndex)))
-		},
-		func(cursor string, s *graph.Submission) *graph.SubmissionEdge {
-			return &graph.SubmissionEdge{Cursor: cursor, Node: s}
+	return together(ctx, b, fmt.Sprintf("submissions %#v %q", p, states), func(objs []*graph.SubmissionBatch) ([]*graph.SubmissionConnection, error) {
+		submissions, err := r.DB.SubmissionsOfBatches(ctx, within, ids(objs, func(b *graph.SubmissionBatch) string { return b.ID }), states, place, p.First)
+		all := make([][]*graph.Submission, 0, len(objs))
+		defer func() { bring(ctx, all) }()
+		return each(objs, err, func(b *graph.SubmissionBatch) *graph.SubmissionConnection {
+			c := &graph.SubmissionConnection{AccountID: within.AccountID, TestOnly: within.TestOnly, Filter: platen.SubmissionFilter{BatchID: b.ID, DocumentFilter: platen.DocumentFilter{States: states}}}
+			of := submissions[b.ID]
+			c.Edges, c.Nodes, c.PageInfo = connect(of.Rows, storage.PageInfo{HasNext: of.Info.HasNext, HasPrevious: place >= 0},
+				func(s *platen.Submission) (*graph.Submission, string) {
+					return toSubmission(s), base64.RawURLEncoding.EncodeToString([]byte(batchCursor + strconv.Itoa(s.BatchIndex)))
+				},
+				func(cursor string, s *graph.Submission) *graph.SubmissionEdge {
+					return &graph.SubmissionEdge{Cursor: cursor, Node: s}
+				})
+			all = append(all, c.Nodes)
+			return c
 		})
-	return c, err
+	})
 }
 
 const batchCursor = "place "

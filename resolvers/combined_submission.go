@@ -111,12 +111,16 @@ func (r combined) DownloadURL(_ context.Context, c *graph.CombinedSubmission, ex
 	return r.downloadURL(c.Source, expiresIn)
 }
 
-func (r combined) Actions(ctx context.Context, objs []*graph.CombinedSubmission, only *platen.ActionType) ([][]*graph.Action, error) {
-	return actionsOf(ctx, r.Root, objs, func(c *graph.CombinedSubmission) platen.AnyDocument { return c.Source }, only)
+func (r combined) Actions(ctx context.Context, c *graph.CombinedSubmission, only *platen.ActionType) ([]*graph.Action, error) {
+	return actionsOf(ctx, r.Root, c, func(c *graph.CombinedSubmission) platen.AnyDocument { return c.Source }, only)
 }
 
-// Sources reads what combined submissions are merged from, all of each kind at once.
-func (r combined) Sources(ctx context.Context, objs []*graph.CombinedSubmission) ([][]graph.CombinedSource, error) {
+func (r combined) Sources(ctx context.Context, c *graph.CombinedSubmission) ([]graph.CombinedSource, error) {
+	return together(ctx, c, "sources", func(objs []*graph.CombinedSubmission) ([][]graph.CombinedSource, error) { return r.sources(ctx, objs) })
+}
+
+// sources reads what combined submissions are merged from, all of each kind at once.
+func (r combined) sources(ctx context.Context, objs []*graph.CombinedSubmission) ([][]graph.CombinedSource, error) {
 	within := scope(ctx)
 	sources, err := r.DB.CombinedSources(ctx, within.AccountID, ids(objs, func(c *graph.CombinedSubmission) string { return c.ID }))
 	if err != nil {

@@ -18,9 +18,10 @@ import (
 type positionKey struct{}
 
 // Around notes where the history is before an operation reads anything: a client that
-// reads the present and then subscribes after that misses nothing.
+// reads the present and then subscribes after that misses nothing. It also begins the
+// operation's company of peers.
 func (r *Root) Around(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-	return next(context.WithValue(ctx, positionKey{}, r.Hub.Position()))
+	return next(withCompany(context.WithValue(ctx, positionKey{}, r.Hub.Position())))
 }
 
 func (r account) FeedCursor(ctx context.Context, _ *graph.Account) (string, error) {

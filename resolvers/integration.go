@@ -206,36 +206,35 @@ func toHealth(h platen.Health) *graph.IntegrationHealth {
 }
 
 // health answers for integrations of either type.
-func health[T any](ctx context.Context, db *storage.DB, objs []*T, id func(*T) string) ([]*graph.IntegrationHealth, error) {
-	found, err := db.IntegrationHealth(ctx, scope(ctx), ids(objs, id))
-	return each(objs, err, func(obj *T) *graph.IntegrationHealth { return toHealth(found[id(obj)]) })
+func health[O any](ctx context.Context, r *Root, obj *O, id func(*O) string) (*graph.IntegrationHealth, error) {
+	return together(ctx, obj, "health", func(objs []*O) ([]*graph.IntegrationHealth, error) {
+		found, err := r.DB.IntegrationHealth(ctx, scope(ctx), ids(objs, id))
+		return each(objs, err, func(obj *O) *graph.IntegrationHealth { return toHealth(found[id(obj)]) })
+	})
 }
 
-func (r integration) Health(ctx context.Context, objs []*graph.AWSS3Integration) ([]*graph.IntegrationHealth, error) {
-	return health(ctx, r.DB, objs, func(i *graph.AWSS3Integration) string { return i.ID })
+func bucketID(i *graph.AWSS3Integration) string { return i.ID }
+
+func webhookID(i *graph.WebhookIntegration) string { return i.ID }
+
+func (r integration) Health(ctx context.Context, i *graph.AWSS3Integration) (*graph.IntegrationHealth, error) {
+	return health(ctx, r.Root, i, bucketID)
 }
 
-func (r webhookIntegration) Health(ctx context.Context, objs []*graph.WebhookIntegration) ([]*graph.IntegrationHealth, error) {
-	return health(ctx, r.DB, objs, func(i *graph.WebhookIntegration) string { return i.ID })
+func (r webhookIntegration) Health(ctx context.Context, i *graph.WebhookIntegration) (*graph.IntegrationHealth, error) {
+	return health(ctx, r.Root, i, webhookID)
 }
 
 func (r integration) Actions(ctx context.Context, i *graph.AWSS3Integration, first *int, after *string, states []platen.ActionState) (*graph.ActionConnection, error) {
-	return r.actions(ctx, platen.ActionFilter{IntegrationID: i.ID, States: states}, first, after, nil, nil)
+	return integrationActions(ctx, r.Root, i, bucketID, first, after, states)
 }
 
 func (r webhookIntegration) Actions(ctx context.Context, i *graph.WebhookIntegration, first *int, after *string, states []platen.ActionState) (*graph.ActionConnection, error) {
-	return r.actions(ctx, platen.ActionFilter{IntegrationID: i.ID, States: states}, first, after, nil, nil)
+	return integrationActions(ctx, r.Root, i, webhookID, first, after, states)
 }
 
-func (r webhookIntegration) Template(ctx context.Context, objs []*graph.WebhookIntegration) ([]*graph.Template, error) {
-	id := func(i *graph.WebhookIntegration) string { return i.Source.Webhook.TemplateID }
-	templates, err := r.DB.TemplatesByID(ctx, caller(ctx).AccountID, ids(objs, id))
-	return each(objs, err, func(i *graph.WebhookIntegration) *graph.Template {
-		if t := templates[id(i)]; t != nil {
-			return toTemplate(t)
-		}
-		return nil
-	})
+func (r webhookIntegration) Template(ctx context.Context, i *graph.WebhookIntegration) (*graph.Template, error) {
+	return templateOf(ctx, r.Root, i, func(i *graph.WebhookIntegration) string { return i.Source.Webhook.TemplateID })
 }
 
 func (r integration) Warnings(ctx context.Context, i *graph.AWSS3Integration) ([]string, error) {

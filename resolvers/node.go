@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"slices"
 
 	"platen"
 	"platen/graph"
@@ -11,66 +12,76 @@ import (
 const maxNodes = 100
 
 func (r query) Node(ctx context.Context, id string) (graph.Node, error) {
-	accountID := caller(ctx).AccountID
-	switch platen.KindOf(id) {
-	case platen.KindAccount:
-		if id != accountID {
-			return nil, nil
-		}
-		return r.Account(ctx)
-	case platen.KindAPIToken:
-		if !caller(ctx).Scope.Includes(platen.ScopeAdmin) {
-			return nil, nil
-		}
-		token, err := r.DB.APIToken(ctx, accountID, id)
-		return node(found(token, err, toAPIToken))
-	case platen.KindTemplate:
-		return node(r.Template(ctx, id))
-	case platen.KindTemplateVersion:
-		version, err := r.DB.TemplateVersion(ctx, accountID, id)
-		return node(found(version, err, toTemplateVersion))
-	case platen.KindSubmission:
-		return node(r.Submission(ctx, id))
-	case platen.KindCombined:
-		return node(r.CombinedSubmission(ctx, id))
-	case platen.KindUpload:
-		u, err := r.DB.Upload(ctx, scope(ctx), id)
-		return node(found(u, err, toUpload))
-	case platen.KindBatch:
-		return node(r.SubmissionBatch(ctx, id))
-	case platen.KindAction:
-		return node(r.Action(ctx, id))
-	case platen.KindIntegration:
-		i, err := r.Integration(ctx, id)
-		if i == nil {
-			return nil, err
-		}
-		return i, err
-	}
-	return nil, nil
-}
-
-// node makes a nil pointer a nil Node.
-func node[T any, P interface {
-	*T
-	graph.Node
-}](value P, err error) (graph.Node, error) {
-	if value == nil || err != nil {
+	nodes, err := r.Nodes(ctx, []string{id})
+	if err != nil {
 		return nil, err
 	}
-	return value, nil
+	return nodes[0], nil
 }
 
 func (r query) Nodes(ctx context.Context, ids []string) ([]graph.Node, error) {
 	if len(ids) > maxNodes {
 		return nil, badInput("nodes takes at most 100 ids.")
 	}
-	nodes := make([]graph.Node, len(ids))
-	for i, id := range ids {
-		var err error
-		if nodes[i], err = r.Node(ctx, id); err != nil {
+	kinds, found := map[platen.Kind][]string{}, map[string]graph.Node{}
+	for _, id := range ids {
+		kinds[platen.KindOf(id)] = append(kinds[platen.KindOf(id)], id)
+	}
+	for kind, of := range kinds {
+		if err := r.find(ctx, found, kind, of); err != nil {
 			return nil, err
 		}
 	}
+	nodes := make([]graph.Node, len(ids))
+	for i, id := range ids {
+		nodes[i] = found[id]
+	}
+	bring(ctx, nodes)
 	return nodes, nil
+}
+
+// find adds what there is of these ids, which are of one kind, to found.
+func (r query) find(ctx context.Context, found map[string]graph.Node, kind platen.Kind, ids []string) error {
+	accountID := caller(ctx).AccountID
+	switch kind {
+	case platen.KindAccount:
+		if !slices.Contains(ids, accountID) {
+			return nil
+		}
+		account, err := r.Account(ctx)
+		if err == nil {
+			found[accountID] = account
+		}
+		return err
+	case platen.KindAPIToken:
+		if !caller(ctx).Scope.Includes(platen.ScopeAdmin) {
+			return nil
+		}
+		return add(found, toAPIToken)(r.DB.APITokensByID(ctx, accountID, ids))
+	case platen.KindTemplate:
+		return add(found, toTemplate)(r.DB.TemplatesByID(ctx, accountID, ids))
+	case platen.KindTemplateVersion:
+		return add(found, toTemplateVersion)(r.DB.TemplateVersionsByID(ctx, accountID, ids))
+	case platen.KindSubmission, platen.KindCombined:
+		return add(found, toDocument)(r.DB.DocumentsByID(ctx, scope(ctx), ids))
+	case platen.KindUpload:
+		return add(found, toUpload)(r.DB.UploadsByID(ctx, scope(ctx), ids))
+	case platen.KindBatch:
+		return add(found, toBatch)(r.DB.BatchesByID(ctx, scope(ctx), ids))
+	case platen.KindAction:
+		return add(found, toAction)(r.DB.ActionsByID(ctx, scope(ctx), ids))
+	case platen.KindIntegration:
+		return add(found, toIntegration)(r.DB.IntegrationsByID(ctx, accountID, ids))
+	}
+	return nil
+}
+
+// add adds what was read to found.
+func add[D any, N graph.Node](found map[string]graph.Node, to func(D) N) func(map[string]D, error) error {
+	return func(read map[string]D, err error) error {
+		for id, one := range read {
+			found[id] = to(one)
+		}
+		return err
+	}
 }

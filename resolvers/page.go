@@ -68,11 +68,17 @@ func list[D, N, E any](ctx context.Context, p storage.Page, read func(context.Co
 	if err != nil {
 		return nil, nil, nil, listError(err)
 	}
-	edges, nodes = make([]E, len(rows)), make([]N, len(rows))
-	cursors := make([]string, len(rows))
+	edges, nodes, info = connect(rows, where, node, edge)
+	bring(ctx, nodes)
+	return edges, nodes, info, nil
+}
+
+// connect makes what a page shows of its rows.
+func connect[D, N, E any](rows []D, where storage.PageInfo, node func(D) (N, string), edge func(string, N) E) ([]E, []N, *graph.PageInfo) {
+	edges, nodes, cursors := make([]E, len(rows)), make([]N, len(rows)), make([]string, len(rows))
 	for i, row := range rows {
 		nodes[i], cursors[i] = node(row)
 		edges[i] = edge(cursors[i], nodes[i])
 	}
-	return edges, nodes, pageInfo(where, cursors), nil
+	return edges, nodes, pageInfo(where, cursors)
 }

@@ -172,100 +172,61 @@ func fromDocumentFilter(states []platen.DocumentState, test *bool, within *graph
 }
 
 func (r submissionConnection) TotalCount(ctx context.Context, c *graph.SubmissionConnection) (int, error) {
-	return r.DB.CountSubmissions(ctx, storage.Scope{AccountID: c.AccountID, TestOnly: c.TestOnly}, c.Filter)
-}
-
-// ids collects an id of each object, leaving out the empty ones.
-func ids[T any](objs []T, id func(T) string) []string {
-	var all []string
-	for _, obj := range objs {
-		if one := id(obj); one != "" {
-			all = append(all, one)
+	within := storage.Scope{AccountID: c.AccountID, TestOnly: c.TestOnly}
+	return together(ctx, c, "totalCount", func(of []*graph.SubmissionConnection) ([]int, error) {
+		if len(of) == 1 {
+			n, err := r.DB.CountSubmissions(ctx, within, c.Filter)
+			return []int{n}, err
 		}
-	}
-	return all
-}
-
-func (r submission) Template(ctx context.Context, objs []*graph.Submission) ([]*graph.Template, error) {
-	id := func(s *graph.Submission) string { return s.Source.TemplateID }
-	templates, err := r.DB.TemplatesByID(ctx, caller(ctx).AccountID, ids(objs, id))
-	return each(objs, err, func(s *graph.Submission) *graph.Template {
-		if t := templates[id(s)]; t != nil {
-			return toTemplate(t)
-		}
-		return nil
+		// Those of several batches have the same filter otherwise.
+		batch := func(c *graph.SubmissionConnection) string { return c.Filter.BatchID }
+		counts, err := r.DB.CountSubmissionsOfBatches(ctx, within, ids(of, batch), c.Filter.States)
+		return each(of, err, func(c *graph.SubmissionConnection) int { return counts[batch(c)] })
 	})
 }
 
-func (r submission) TemplateVersion(ctx context.Context, objs []*graph.Submission) ([]*graph.TemplateVersion, error) {
-	id := func(s *graph.Submission) string { return s.Source.TemplateVersionID }
-	versions, err := r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids(objs, id))
-	return each(objs, err, func(s *graph.Submission) *graph.TemplateVersion {
-		if v := versions[id(s)]; v != nil {
-			return toTemplateVersion(v)
-		}
-		return nil
-	})
+func (r submission) Template(ctx context.Context, s *graph.Submission) (*graph.Template, error) {
+	return templateOf(ctx, r.Root, s, func(s *graph.Submission) string { return s.Source.TemplateID })
 }
 
-// each makes a batch resolver's answer, one for each object.
-func each[O, A any](objs []O, err error, answer func(O) A) ([]A, error) {
-	if err != nil {
-		return nil, err
-	}
-	answers := make([]A, len(objs))
-	for i, obj := range objs {
-		answers[i] = answer(obj)
-	}
-	return answers, nil
+func (r submission) TemplateVersion(ctx context.Context, s *graph.Submission) (*graph.TemplateVersion, error) {
+	return related(ctx, s, "templateVersion", func(s *graph.Submission) string { return s.Source.TemplateVersionID },
+		func(ids []string) (map[string]*platen.TemplateVersion, error) {
+			return r.DB.TemplateVersionsByID(ctx, caller(ctx).AccountID, ids)
+		}, toTemplateVersion)
+}
+
+func (r submission) Batch(ctx context.Context, s *graph.Submission) (*graph.SubmissionBatch, error) {
+	return related(ctx, s, "batch", func(s *graph.Submission) string { return s.Source.BatchID },
+		func(ids []string) (map[string]*platen.Batch, error) { return r.DB.BatchesByID(ctx, scope(ctx), ids) }, toBatch)
 }
 
 func (r submission) SourceHTML(ctx context.Context, s *graph.Submission) (*string, error) {
-	if s.Source.Source != platen.SourceHTML {
-		return nil, nil
-	}
-	whole, err := r.content(ctx, s)
-	if err != nil || whole.Content == nil {
-		return nil, err
-	}
-	return &whole.Content.HTML, nil
+	return r.input(ctx, s, "sourceHtml", storage.InputHTML, func(s *platen.Submission) bool { return s.Source == platen.SourceHTML })
 }
 
 func (r submission) SourceURL(ctx context.Context, s *graph.Submission) (*string, error) {
-	if s.Source.Source != platen.SourceURL {
-		return nil, nil
-	}
-	whole, err := r.content(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return orNull(whole.URL), nil
+	return r.input(ctx, s, "sourceUrl", storage.InputURL, func(s *platen.Submission) bool { return s.Source == platen.SourceURL })
 }
 
 func (r submission) Data(ctx context.Context, s *graph.Submission) (json.RawMessage, error) {
-	whole, err := r.content(ctx, s)
-	if err != nil {
+	data, err := r.input(ctx, s, "data", storage.InputData, func(*platen.Submission) bool { return true })
+	if data == nil {
 		return nil, err
 	}
-	return whole.Data, nil
+	return json.RawMessage(*data), err
 }
 
-func (r submission) Batch(ctx context.Context, objs []*graph.Submission) ([]*graph.SubmissionBatch, error) {
-	id := func(s *graph.Submission) string { return s.Source.BatchID }
-	batches, err := r.DB.BatchesByID(ctx, scope(ctx), ids(objs, id))
-	return each(objs, err, func(s *graph.Submission) *graph.SubmissionBatch {
-		if b := batches[id(s)]; b != nil {
-			return toBatch(b)
+// input reads a part of what those submissions are made of that have it.
+func (r submission) input(ctx context.Context, s *graph.Submission, field string, part storage.SubmissionInput, has func(*platen.Submission) bool) (*string, error) {
+	return related(ctx, s, field, func(s *graph.Submission) string {
+		if !has(s.Source) {
+			return ""
 		}
-		return nil
-	})
-}
-
-// content reads what a submission is made of into a copy: an event's submission is
-// shared by all its subscribers.
-func (r submission) content(ctx context.Context, s *graph.Submission) (*platen.Submission, error) {
-	whole := *s.Source
-	return &whole, r.DB.SubmissionContent(ctx, &whole)
+		return s.ID
+	}, func(ids []string) (map[string]*string, error) {
+		return r.DB.SubmissionInputs(ctx, caller(ctx).AccountID, ids, part)
+	}, func(text *string) *string { return text })
 }
 
 func (r submission) DownloadURL(_ context.Context, s *graph.Submission, expiresIn int) (*string, error) {
@@ -280,33 +241,35 @@ func (r *Root) downloadURL(document platen.AnyDocument, expiresIn int) (*string,
 	return orNull(r.Pipeline.DownloadURL(document, life)), nil
 }
 
-func (r submission) Actions(ctx context.Context, objs []*graph.Submission, only *platen.ActionType) ([][]*graph.Action, error) {
-	return actionsOf(ctx, r.Root, objs, func(s *graph.Submission) platen.AnyDocument { return s.Source }, only)
+func (r submission) Actions(ctx context.Context, s *graph.Submission, only *platen.ActionType) ([]*graph.Action, error) {
+	return actionsOf(ctx, r.Root, s, func(s *graph.Submission) platen.AnyDocument { return s.Source }, only)
 }
 
-// actionsOf reads the actions of documents, all at once.
-func actionsOf[O any](ctx context.Context, r *Root, objs []O, document func(O) platen.AnyDocument, only *platen.ActionType) ([][]*graph.Action, error) {
-	// A PENDING document has none, whatever was committed since it was read; an
-	// event, or a snapshot, brings its own.
-	read := ids(objs, func(obj O) string {
-		d := document(obj).Common()
-		if d.State == platen.DocumentPending || d.Actions != nil {
-			return ""
+// actionsOf reads the actions of documents.
+func actionsOf[O any](ctx context.Context, r *Root, obj *O, document func(*O) platen.AnyDocument, only *platen.ActionType) ([]*graph.Action, error) {
+	return together(ctx, obj, "actions "+string(orZero(only)), func(objs []*O) ([][]*graph.Action, error) {
+		// A PENDING document has none, whatever was committed since it was read; an
+		// event, or a snapshot, brings its own.
+		read := ids(objs, func(obj *O) string {
+			d := document(obj).Common()
+			if d.State == platen.DocumentPending || d.Actions != nil {
+				return ""
+			}
+			return d.ID
+		})
+		actions := map[string][]*platen.Action{}
+		var err error
+		if len(read) > 0 {
+			actions, err = r.DB.ActionsOf(ctx, caller(ctx).AccountID, read)
 		}
-		return d.ID
-	})
-	actions := map[string][]*platen.Action{}
-	var err error
-	if len(read) > 0 {
-		actions, err = r.DB.ActionsOf(ctx, caller(ctx).AccountID, read)
-	}
-	return each(objs, err, func(obj O) []*graph.Action {
-		d := document(obj).Common()
-		of := d.Actions
-		if of == nil {
-			of = actions[d.ID]
-		}
-		return toActions(of, only)
+		return each(objs, err, func(obj *O) []*graph.Action {
+			d := document(obj).Common()
+			of := d.Actions
+			if of == nil {
+				of = actions[d.ID]
+			}
+			return toActions(of, only)
+		})
 	})
 }
 

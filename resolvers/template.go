@@ -23,31 +23,22 @@ func toTemplateVersion(v *platen.TemplateVersion) *graph.TemplateVersion {
 	return &graph.TemplateVersion{ID: v.ID, Number: v.Number, PublishedAt: v.PublishedAt, Source: v}
 }
 
-func (r template) Draft(ctx context.Context, objs []*graph.Template) ([]*graph.TemplateContent, error) {
-	// What a mutation made brings its own, as it was then.
-	drafts, err := r.DB.Drafts(ctx, caller(ctx).AccountID, ids(objs, func(t *graph.Template) string {
-		if t.Source.Draft != nil {
-			return ""
-		}
-		return t.ID
-	}))
-	return each(objs, err, func(t *graph.Template) *graph.TemplateContent {
-		if t.Source.Draft != nil {
-			return toContent(t.Source.Draft)
-		}
-		return toContent(drafts[t.ID])
-	})
+func (r template) Draft(ctx context.Context, t *graph.Template) (*graph.TemplateContent, error) {
+	if t.Source.Draft != nil {
+		return toContent(t.Source.Draft), nil // what a mutation made brings its own, as it was then
+	}
+	return related(ctx, t, "draft", templateID, func(ids []string) (map[string]*platen.TemplateContent, error) {
+		return r.DB.Drafts(ctx, caller(ctx).AccountID, ids)
+	}, toContent)
 }
 
-func (r templateVersion) Content(ctx context.Context, objs []*graph.TemplateVersion) ([]*graph.TemplateContent, error) {
-	contents, err := r.DB.VersionContents(ctx, caller(ctx).AccountID, ids(objs, func(v *graph.TemplateVersion) string { return v.ID }))
-	return each(objs, err, func(v *graph.TemplateVersion) *graph.TemplateContent { return toContent(contents[v.ID]) })
+func (r templateVersion) Content(ctx context.Context, v *graph.TemplateVersion) (*graph.TemplateContent, error) {
+	return related(ctx, v, "content", versionID, func(ids []string) (map[string]*platen.TemplateContent, error) {
+		return r.DB.VersionContents(ctx, caller(ctx).AccountID, ids)
+	}, toContent)
 }
 
 func toContent(c *platen.TemplateContent) *graph.TemplateContent {
-	if c == nil {
-		return nil
-	}
 	return &graph.TemplateContent{HTML: c.HTML, CSS: orNull(c.CSS), HeaderHTML: orNull(c.HeaderHTML), FooterHTML: orNull(c.FooterHTML),
 		Page: toPage(c.Page), Schema: c.Schema, SampleData: c.SampleData, Source: c}
 }
@@ -242,29 +233,32 @@ func (r templateConnection) TotalCount(ctx context.Context, c *graph.TemplateCon
 
 func templateID(t *graph.Template) string { return t.ID }
 
-func (r template) HasUnpublishedChanges(ctx context.Context, objs []*graph.Template) ([]bool, error) {
-	changed, err := r.DB.UnpublishedTemplates(ctx, caller(ctx).AccountID, ids(objs, templateID))
-	return each(objs, err, func(t *graph.Template) bool { return changed[t.ID] })
+func versionID(v *graph.TemplateVersion) string { return v.ID }
+
+// templateOf answers the field template of objects that name one.
+func templateOf[O any](ctx context.Context, r *Root, obj *O, id func(*O) string) (*graph.Template, error) {
+	return related(ctx, obj, "template", id, func(ids []string) (map[string]*platen.Template, error) {
+		return r.DB.TemplatesByID(ctx, caller(ctx).AccountID, ids)
+	}, toTemplate)
 }
 
-func (r template) LatestVersion(ctx context.Context, objs []*graph.Template) ([]*graph.TemplateVersion, error) {
-	versions, err := r.DB.LatestTemplateVersions(ctx, caller(ctx).AccountID, ids(objs, templateID))
-	return versionEach(objs, versions, err)
-}
-
-func (r template) Version(ctx context.Context, objs []*graph.Template, number int) ([]*graph.TemplateVersion, error) {
-	versions, err := r.DB.TemplateVersionsByNumber(ctx, caller(ctx).AccountID, ids(objs, templateID), number)
-	return versionEach(objs, versions, err)
-}
-
-// versionEach gives each template its version, or null.
-func versionEach(objs []*graph.Template, versions map[string]*platen.TemplateVersion, err error) ([]*graph.TemplateVersion, error) {
-	return each(objs, err, func(t *graph.Template) *graph.TemplateVersion {
-		if v := versions[t.ID]; v != nil {
-			return toTemplateVersion(v)
-		}
-		return nil
+func (r template) HasUnpublishedChanges(ctx context.Context, t *graph.Template) (bool, error) {
+	return together(ctx, t, "hasUnpublishedChanges", func(objs []*graph.Template) ([]bool, error) {
+		changed, err := r.DB.UnpublishedTemplates(ctx, caller(ctx).AccountID, ids(objs, templateID))
+		return each(objs, err, func(t *graph.Template) bool { return changed[t.ID] })
 	})
+}
+
+func (r template) LatestVersion(ctx context.Context, t *graph.Template) (*graph.TemplateVersion, error) {
+	return related(ctx, t, "latestVersion", templateID, func(ids []string) (map[string]*platen.TemplateVersion, error) {
+		return r.DB.LatestTemplateVersions(ctx, caller(ctx).AccountID, ids)
+	}, toTemplateVersion)
+}
+
+func (r template) Version(ctx context.Context, t *graph.Template, number int) (*graph.TemplateVersion, error) {
+	return related(ctx, t, fmt.Sprint("version ", number), templateID, func(ids []string) (map[string]*platen.TemplateVersion, error) {
+		return r.DB.TemplateVersionsByNumber(ctx, caller(ctx).AccountID, ids, number)
+	}, toTemplateVersion)
 }
 
 func (r template) Versions(ctx context.Context, t *graph.Template, first *int, after *string) (*graph.TemplateVersionConnection, error) {
@@ -272,37 +266,37 @@ func (r template) Versions(ctx context.Context, t *graph.Template, first *int, a
 	if err != nil {
 		return nil, err
 	}
-	// Numbers leave none out, so the latest is the count.
-	c := &graph.TemplateVersionConnection{TotalCount: min(t.Source.LatestVersion, storage.CountLimit)}
-	c.Edges, c.Nodes, c.PageInfo, err = list(ctx, p,
-		func(ctx context.Context, p storage.Page) ([]*platen.TemplateVersion, storage.PageInfo, error) {
-			return r.DB.TemplateVersions(ctx, t.Source.AccountID, t.ID, p)
-		},
-		func(v *platen.TemplateVersion) (*graph.TemplateVersion, string) {
-			return toTemplateVersion(v), storage.Cursor(v.PublishedAt, v.ID)
-		},
-		func(cursor string, v *graph.TemplateVersion) *graph.TemplateVersionEdge {
-			return &graph.TemplateVersionEdge{Cursor: cursor, Node: v}
+	return together(ctx, t, fmt.Sprintf("versions %#v", p), func(objs []*graph.Template) ([]*graph.TemplateVersionConnection, error) {
+		versions, err := r.DB.TemplateVersions(ctx, caller(ctx).AccountID, ids(objs, templateID), p)
+		all := make([][]*graph.TemplateVersion, 0, len(objs))
+		defer func() { bring(ctx, all) }()
+		return each(objs, listError(err), func(t *graph.Template) *graph.TemplateVersionConnection {
+			// Numbers leave none out, so the latest is the count.
+			c := &graph.TemplateVersionConnection{TotalCount: min(t.Source.LatestVersion, storage.CountLimit)}
+			c.Edges, c.Nodes, c.PageInfo = connect(versions[t.ID].Rows, versions[t.ID].Info,
+				func(v *platen.TemplateVersion) (*graph.TemplateVersion, string) {
+					return toTemplateVersion(v), storage.Cursor(v.PublishedAt, v.ID)
+				},
+				func(cursor string, v *graph.TemplateVersion) *graph.TemplateVersionEdge {
+					return &graph.TemplateVersionEdge{Cursor: cursor, Node: v}
+				})
+			all = append(all, c.Nodes)
+			return c
 		})
-	return c, err
+	})
 }
 
 func (r templateContent) Variables(ctx context.Context, c *graph.TemplateContent) ([]string, error) {
 	return r.Pipeline.Variables(ctx, *c.Source)
 }
 
-func (r templateVersion) Template(ctx context.Context, objs []*graph.TemplateVersion) ([]*graph.Template, error) {
-	id := func(v *graph.TemplateVersion) string { return v.Source.TemplateID }
-	templates, err := r.DB.TemplatesByID(ctx, caller(ctx).AccountID, ids(objs, id))
-	return each(objs, err, func(v *graph.TemplateVersion) *graph.Template {
-		if t := templates[id(v)]; t != nil {
-			return toTemplate(t)
-		}
-		return nil
-	})
+func (r templateVersion) Template(ctx context.Context, v *graph.TemplateVersion) (*graph.Template, error) {
+	return templateOf(ctx, r.Root, v, func(v *graph.TemplateVersion) string { return v.Source.TemplateID })
 }
 
-func (r templateVersion) Actions(ctx context.Context, objs []*graph.TemplateVersion, only *platen.ActionType) ([][]*graph.Action, error) {
-	actions, err := r.DB.ActionsOf(ctx, caller(ctx).AccountID, ids(objs, func(v *graph.TemplateVersion) string { return v.ID }))
-	return each(objs, err, func(v *graph.TemplateVersion) []*graph.Action { return toActions(actions[v.ID], only) })
+func (r templateVersion) Actions(ctx context.Context, v *graph.TemplateVersion, only *platen.ActionType) ([]*graph.Action, error) {
+	return together(ctx, v, "actions "+string(orZero(only)), func(objs []*graph.TemplateVersion) ([][]*graph.Action, error) {
+		actions, err := r.DB.ActionsOf(ctx, caller(ctx).AccountID, ids(objs, versionID))
+		return each(objs, err, func(v *graph.TemplateVersion) []*graph.Action { return toActions(actions[v.ID], only) })
+	})
 }

@@ -68,11 +68,15 @@ func (d *DB) APITokenBySecret(ctx context.Context, secretHash []byte) (*platen.A
 	return &token, nil
 }
 
-// APIToken reads one token of an account.
-func (d *DB) APIToken(ctx context.Context, accountID, id string) (*platen.APIToken, error) {
-	var token platen.APIToken
-	err := d.db.GetContext(ctx, &token, `select `+tokenColumns+` from api_tokens where account_id = $1 and id = $2`, accountID, id)
-	return &token, notFound(err)
+// APITokensByID reads those of these tokens that the account has.
+func (d *DB) APITokensByID(ctx context.Context, accountID string, ids []string) (map[string]*platen.APIToken, error) {
+	var tokens []*platen.APIToken
+	err := d.db.SelectContext(ctx, &tokens, `select `+tokenColumns+` from api_tokens where account_id = $1 and id = any($2)`, accountID, pq.Array(ids))
+	byID := make(map[string]*platen.APIToken, len(tokens))
+	for _, token := range tokens {
+		byID[token.ID] = token
+	}
+	return byID, err
 }
 
 // APITokens reads a part of an account's tokens, revoked ones included.
@@ -97,6 +101,22 @@ func (d *DB) CountAPITokens(ctx context.Context, accountID string) (int, error) 
 func (d *DB) count(ctx context.Context, rows string, args ...any) (n int, err error) {
 	err = d.db.GetContext(ctx, &n, `select count(*) from (`+rows+` limit 10000) counted`, args...)
 	return n, err
+}
+
+// counts reads numbers by ids.
+func (d *DB) counts(ctx context.Context, query string, args ...any) (map[string]int, error) {
+	var rows []struct {
+		ID string
+		N  int
+	}
+	if err := d.db.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, err
+	}
+	by := make(map[string]int, len(rows))
+	for _, row := range rows {
+		by[row.ID] = row.N
+	}
+	return by, nil
 }
 
 // RevokeAPIToken ends a token; one that is revoked already stays as it is.

@@ -143,12 +143,32 @@ const visibleAction = `(test or template_version_id is not null)`
 
 // Action reads one action in a scope.
 func (d *DB) Action(ctx context.Context, scope Scope, id string) (*platen.Action, error) {
-	var row actionRow
-	if err := d.db.GetContext(ctx, &row, `select `+actionColumns+` from actions
-		where account_id = $1 and id = $2 and (`+visibleAction+` or not $3)`, scope.AccountID, id, scope.TestOnly); err != nil {
-		return nil, notFound(err)
+	return one(d.ActionsByID(ctx, scope, []string{id}))(id)
+}
+
+// ActionsByID reads those of these actions that the scope has.
+func (d *DB) ActionsByID(ctx context.Context, scope Scope, ids []string) (map[string]*platen.Action, error) {
+	var rows []*actionRow
+	if err := d.db.SelectContext(ctx, &rows, `select `+actionColumns+` from actions
+		where account_id = $1 and id = any($2) and (`+visibleAction+` or not $3)`, scope.AccountID, pq.Array(ids), scope.TestOnly); err != nil {
+		return nil, err
 	}
-	return row.action()
+	actions, err := actionsFrom(rows)
+	byID := make(map[string]*platen.Action, len(actions))
+	for _, a := range actions {
+		byID[a.ID] = a
+	}
+	return byID, err
+}
+
+func actionsFrom(rows []*actionRow) (actions []*platen.Action, err error) {
+	actions = make([]*platen.Action, len(rows))
+	for i, row := range rows {
+		if actions[i], err = row.action(); err != nil {
+			return nil, err
+		}
+	}
+	return actions, nil
 }
 
 // whereActions are the conditions of a list of actions with their arguments.
@@ -193,19 +213,42 @@ func (d *DB) Actions(ctx context.Context, scope Scope, filter platen.ActionFilte
 		return nil, PageInfo{}, err
 	}
 	rows, info := trim(page, rows)
-	actions := make([]*platen.Action, len(rows))
-	for i, row := range rows {
-		if actions[i], err = row.action(); err != nil {
-			return nil, info, err
-		}
+	actions, err := actionsFrom(rows)
+	return actions, info, err
+}
+
+// ActionsOfIntegrations does what Actions does for each of these integrations, by
+// integration. The filter names none.
+func (d *DB) ActionsOfIntegrations(ctx context.Context, scope Scope, ids []string, filter platen.ActionFilter, page Page) (map[string]Part[*platen.Action], error) {
+	where, args := whereActions(scope, filter)
+	tail, args, err := page.clause(args, "created_at", "id")
+	if err != nil {
+		return nil, err
 	}
-	return actions, info, nil
+	args = append(args, pq.Array(ids))
+	var rows []*actionRow
+	if err := d.db.SelectContext(ctx, &rows, fmt.Sprintf(`select part.* from unnest($%d::text[]) as integration (id),
+		lateral (select %s from actions%s and integration_id = integration.id%s) as part%s`,
+		len(args), actionColumns, where, tail, page.direction("part.created_at", "part.id")), args...); err != nil {
+		return nil, err
+	}
+	actions, err := actionsFrom(rows)
+	return parts(page, actions, func(a *platen.Action) string { return a.IntegrationID }), err
 }
 
 // CountActions counts a scope's actions, up to CountLimit.
 func (d *DB) CountActions(ctx context.Context, scope Scope, filter platen.ActionFilter) (int, error) {
 	where, args := whereActions(scope, filter)
 	return d.count(ctx, `select 1 from actions`+where, args...)
+}
+
+// CountActionsOfIntegrations does what CountActions does for each of these integrations,
+// by integration. The filter names none.
+func (d *DB) CountActionsOfIntegrations(ctx context.Context, scope Scope, ids []string, filter platen.ActionFilter) (map[string]int, error) {
+	where, args := whereActions(scope, filter)
+	args = append(args, pq.Array(ids))
+	return d.counts(ctx, fmt.Sprintf(`select integration.id, (select count(*) from (select 1 from actions%s and integration_id = integration.id
+		limit %d) as counted) as n from unnest($%d::text[]) as integration (id)`, where, CountLimit, len(args)), args...)
 }
 
 // ActionRef names an action and what it is an action of.

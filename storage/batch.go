@@ -95,24 +95,31 @@ func (d *DB) SubmissionIDsOfBatch(ctx context.Context, accountID, batchID string
 	return ids, err
 }
 
-// SubmissionsOfBatch reads at most limit submissions of a batch, in the order in which
-// they were given, after the place after (-1: from the first), and of these states
-// alone unless there are none; it tells whether there are more.
-func (d *DB) SubmissionsOfBatch(ctx context.Context, scope Scope, batchID string, states []platen.DocumentState, after, limit int) (submissions []*platen.Submission, more bool, err error) {
+// SubmissionsOfBatches reads at most limit submissions of each of these batches, in the
+// order in which they were given, after the place after (-1: from the first), and of
+// these states alone unless there are none, by batch.
+func (d *DB) SubmissionsOfBatches(ctx context.Context, scope Scope, batchIDs []string, states []platen.DocumentState, after, limit int) (map[string]Part[*platen.Submission], error) {
 	var rows []*submissionRow
-	if err := d.db.SelectContext(ctx, &rows, `select `+submissionColumns+` from submissions where account_id = $1 and batch_id = $2 and (test or not $3)
-		and (cardinality($4::text[]) = 0 or state = any($4)) and batch_index > $5 order by batch_index limit $6`,
-		scope.AccountID, batchID, scope.TestOnly, pq.Array(append([]platen.DocumentState{}, states...)), after, limit+1); err != nil {
-		return nil, false, err
+	if err := d.db.SelectContext(ctx, &rows, `select part.* from unnest($2::text[]) as batch (id), lateral (select `+submissionColumns+` from submissions
+			where account_id = $1 and batch_id = batch.id and (test or not $3) and (cardinality($4::text[]) = 0 or state = any($4)) and batch_index > $5
+			order by batch_index limit $6) as part order by part.batch_index`,
+		scope.AccountID, pq.Array(batchIDs), scope.TestOnly, pq.Array(append([]platen.DocumentState{}, states...)), after, limit+1); err != nil {
+		return nil, err
 	}
-	if more = len(rows) > limit; more {
-		rows = rows[:limit]
-	}
-	submissions = make([]*platen.Submission, len(rows))
+	submissions := make([]*platen.Submission, len(rows))
 	for i, row := range rows {
+		var err error
 		if submissions[i], err = row.submission(); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
-	return submissions, more, nil
+	return parts(Page{First: limit}, submissions, func(s *platen.Submission) string { return s.BatchID }), nil
+}
+
+// CountSubmissionsOfBatches counts the submissions of each of these batches, of these
+// states alone unless there are none, by batch. A batch has fewer than CountLimit.
+func (d *DB) CountSubmissionsOfBatches(ctx context.Context, scope Scope, batchIDs []string, states []platen.DocumentState) (map[string]int, error) {
+	return d.counts(ctx, `select batch_id as id, count(*) as n from submissions where account_id = $1 and batch_id = any($2) and (test or not $3)
+		and (cardinality($4::text[]) = 0 or state = any($4)) group by batch_id`,
+		scope.AccountID, pq.Array(batchIDs), scope.TestOnly, pq.Array(append([]platen.DocumentState{}, states...)))
 }

@@ -20,6 +20,28 @@ type Page struct {
 // PageInfo tells where a part of a list stands in the whole.
 type PageInfo struct{ HasNext, HasPrevious bool }
 
+// Part is a part of one of several lists that are read at once.
+type Part[T any] struct {
+	Rows []T
+	Info PageInfo
+}
+
+// parts sorts the rows of several lists, each in its order and with one row too many
+// where there are more, by their lists.
+func parts[T any](p Page, rows []T, list func(T) string) map[string]Part[T] {
+	of := map[string]Part[T]{}
+	for _, row := range rows {
+		part := of[list(row)]
+		part.Rows = append(part.Rows, row)
+		of[list(row)] = part
+	}
+	for list, part := range of {
+		part.Rows, part.Info = trim(p, part.Rows)
+		of[list] = part
+	}
+	return of
+}
+
 // CountLimit is where counting the rows of a list stops.
 const CountLimit = 10_000
 
@@ -71,11 +93,16 @@ func (p Page) clause(args []any, at, id string) (string, []any, error) {
 
 // order is the order and the limit of clause alone.
 func (p Page) order(at, id string) string {
-	direction, limit := "desc", p.First
+	return p.direction(at, id) + fmt.Sprintf(" limit %d", max(p.First, p.Last)+1)
+}
+
+// direction is the order alone.
+func (p Page) direction(at, id string) string {
+	direction := "desc"
 	if p.Last > 0 {
-		direction, limit = "asc", p.Last
+		direction = "asc"
 	}
-	return fmt.Sprintf(" order by %[1]s %[3]s, %[2]s %[3]s limit %[4]d", at, id, direction, limit+1)
+	return fmt.Sprintf(" order by %[1]s %[3]s, %[2]s %[3]s", at, id, direction)
 }
 
 // trim cuts the one row too many, puts the rows into the list's order, and tells

@@ -142,8 +142,9 @@ func TestR1_2TokensAreFoundByTheirSecretUntilTheyEnd(t *testing.T) {
 	if err != nil || token.AccountID != account.ID || token.Environment != platen.Live {
 		t.Fatalf("%+v, %v", token, err)
 	}
-	if token, err = db.APIToken(t.Context(), account.ID, token.ID); err != nil || token.LastUsedAt == nil || token.Hint != live[len(live)-4:] {
-		t.Errorf("%+v, %v; want its use noted and its hint", token, err)
+	tokens, err := db.APITokensByID(t.Context(), account.ID, []string{token.ID})
+	if token = tokens[token.ID]; err != nil || token == nil || token.LastUsedAt == nil || token.Hint != live[len(live)-4:] {
+		t.Fatalf("%+v, %v; want its use noted and its hint", token, err)
 	}
 	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
 		_, err := tx.RevokeAPIToken(t.Context(), account.ID, token.ID)

@@ -198,6 +198,35 @@ func (d *DB) SubmissionContent(ctx context.Context, s *platen.Submission) error 
 	return nil
 }
 
+// SubmissionInput is a part of what submissions are made of, as SQL.
+type SubmissionInput string
+
+// The parts that the API shows.
+const (
+	InputHTML SubmissionInput = "i.html"
+	InputURL  SubmissionInput = "i.url"
+	// A preview's data is not copied for each of a thousand places.
+	InputData SubmissionInput = `case when s.preview and v.id is not null then v.content->'sampleData' else i.data end`
+)
+
+// SubmissionInputs reads a part of what these submissions are made of, as text, by
+// submission. Those that have none are left out: they have expired, or are made of
+// something else.
+func (d *DB) SubmissionInputs(ctx context.Context, accountID string, ids []string, part SubmissionInput) (map[string]*string, error) {
+	var rows []struct{ ID, Text string }
+	if err := d.db.SelectContext(ctx, &rows, `select id, text from (select s.id, (`+string(part)+`)::text as text
+			from submission_inputs i join submissions s on s.account_id = i.account_id and s.id = i.submission_id
+			left join template_versions v on v.account_id = s.account_id and v.id = s.template_version_id
+			where i.account_id = $1 and i.submission_id = any($2)) as inputs where text is not null`, accountID, pq.Array(ids)); err != nil {
+		return nil, err
+	}
+	texts := make(map[string]*string, len(rows))
+	for _, row := range rows {
+		texts[row.ID] = &row.Text
+	}
+	return texts, nil
+}
+
 // Submissions reads a part of a scope's submissions, newest first; previews are in no
 // list.
 func (d *DB) Submissions(ctx context.Context, scope Scope, filter platen.SubmissionFilter, page Page) ([]*platen.Submission, PageInfo, error) {

@@ -319,21 +319,23 @@ func (d *DB) TemplateVersionsByID(ctx context.Context, accountID string, ids []s
 	return byID, err
 }
 
-// TemplateVersions reads the first versions of a template, or those after a cursor,
-// newest first. Their order is that of their numbers: times can be equal.
-func (d *DB) TemplateVersions(ctx context.Context, accountID, templateID string, page Page) ([]*platen.TemplateVersion, PageInfo, error) {
+// TemplateVersions reads the first versions of each of these templates, or those after a
+// cursor, newest first, by template. Their order is that of their numbers: times can be
+// equal.
+func (d *DB) TemplateVersions(ctx context.Context, accountID string, templateIDs []string, page Page) (map[string]Part[*platen.TemplateVersion], error) {
 	after := ""
 	if page.After != "" {
 		var err error
 		if _, after, err = parseCursor(page.After); err != nil || platen.KindOf(after) != platen.KindTemplateVersion {
-			return nil, PageInfo{}, ErrCursor // of another list
+			return nil, ErrCursor // of another list
 		}
 	}
-	versions, err := d.templateVersions(ctx, ` and v.template_id = $2
-			and ($3 = '' or v.number < (select number from template_versions where account_id = $1 and template_id = $2 and id = $3))
-		order by v.number desc limit $4`, accountID, templateID, after, page.First+1)
-	versions, info := trim(page, versions)
-	return versions, info, err
+	versions, err := d.templateVersions(ctx, ` and v.id in (select newest.id from unnest($2::text[]) as template (id),
+			lateral (select id from template_versions where account_id = $1 and template_id = template.id and ($3 = '' or number <
+				(select number from template_versions where account_id = $1 and template_id = template.id and id = $3))
+				order by number desc limit $4) as newest)
+		order by v.number desc`, accountID, pq.Array(templateIDs), after, page.First+1)
+	return parts(page, versions, func(v *platen.TemplateVersion) string { return v.TemplateID }), err
 }
 
 // templateVersions reads versions of an account that satisfy more conditions.
