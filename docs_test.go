@@ -57,6 +57,34 @@ func TestEveryFailureCodeIsExplained(t *testing.T) {
 	}
 }
 
+// What extensions.code of a top-level error can be is told where clients read it.
+func TestEveryCodeOfAnErrorIsInTheContract(t *testing.T) {
+	t.Parallel()
+	_, told, ok := strings.Cut(platen.SDL, "with `extensions.code`: ")
+	if !ok {
+		t.Fatal("the contract does not list the codes")
+	}
+	told, _, _ = strings.Cut(told, "\n- ")
+	listed := found(`\b([A-Z]{4,}(?:_[A-Z]+)*)\b`, told)
+	// gqlgen's own, of what it parses, validates and keeps by its hash.
+	made := []string{"GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "PERSISTED_QUERY_NOT_FOUND"}
+	for _, room := range []string{"resolvers", "server"} {
+		files, err := filepath.Glob(room + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				made = append(made, found(`"([A-Z]{5,}(?:_[A-Z]+)*)"`, read(t, file))...)
+			}
+		}
+	}
+	slices.Sort(made)
+	if made = slices.Compact(made); !slices.Equal(made, listed) {
+		t.Errorf("the rooms make %v, the contract lists %v", made, listed)
+	}
+}
+
 func TestTheTestsThatGuardTheRequirementsExist(t *testing.T) {
 	t.Parallel()
 	guards := found("`([a-z0-9/.]+: Test\\w+)`", read(t, "docs/requirements.md"))

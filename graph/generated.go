@@ -3803,10 +3803,12 @@ Conventions, valid everywhere:
   unless said otherwise. ` + "`" + `totalCount` + "`" + ` is worked out only when selected, and stops counting at 10,000.
 - Updates: an absent field stays as it is; null clears it, or returns it to its default.
 - Expected failures of a mutation are ` + "`" + `userErrors` + "`" + ` in its payload, whose other fields are then null. Everything else is a
-  top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions),
-  DOCUMENT_TOO_COMPLEX, GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED, PERSISTED_QUERY_NOT_FOUND, TOO_MANY_OPERATIONS
-  (websockets), BAD_USER_INPUT, UNAVAILABLE, INTERNAL.
+  top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions), TOO_MANY_OPERATIONS (at a
+  time on a websocket), DOCUMENT_TOO_COMPLEX, GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED, PERSISTED_QUERY_NOT_FOUND
+  (send the document with its hash), BAD_USER_INPUT, UNAVAILABLE (try again soon), INTERNAL (the message has a request id).
 - What belongs to another account does not exist.
+- The contract grows: fields, optional arguments, enum values and types of unions and interfaces are added at any time, so
+  be ready for values and types that you do not know. What goes is @deprecated for a release before.
 """
 schema { query: Query mutation: Mutation subscription: Subscription }
 
