@@ -46,10 +46,12 @@ func (r *Root) Present(ctx context.Context, err error) *gqlerror.Error {
 	case strings.HasSuffix(err.Error(), "introspection disabled"): // gqlgen has no type for it
 		return gqlError(ctx, "UNAUTHENTICATED", "Introspection needs an API token; the contract is at /schema.graphql for everyone.")
 	case storage.Unavailable(err):
-		r.Log.WarnContext(ctx, "a request failed because the database is away", "error", err)
+		once(err, func() { r.Log.WarnContext(ctx, "a request failed because the database is away", "error", err) })
 		return gqlError(ctx, "UNAVAILABLE", "The database does not answer at the moment; try again soon.")
 	}
-	r.Log.ErrorContext(ctx, "a request failed", "path", graphql.GetPath(ctx).String(), "error", err)
+	once(err, func() {
+		r.Log.ErrorContext(ctx, "a request failed", "path", graphql.GetPath(ctx).String(), "error", err)
+	})
 	return gqlError(ctx, "INTERNAL", "Something went wrong in Platen. The log has it under the request id "+platen.RequestID(ctx)+".")
 }
 

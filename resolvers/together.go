@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"sync"
 )
@@ -93,10 +94,11 @@ func together[O, A any](ctx context.Context, obj *O, field string, read func([]*
 				objs[i] = one.(*O)
 			}
 			answers, err := read(objs)
-			if err == nil {
-				bring(ctx, answers)
+			if err != nil {
+				return nil, &sharedError{error: err}
 			}
-			return answers, err
+			bring(ctx, answers)
+			return answers, nil
 		})
 		of.fields[field] = all
 	}
@@ -106,6 +108,23 @@ func together[O, A any](ctx context.Context, obj *O, field string, read func([]*
 		return none, err
 	}
 	return answers.([]A)[of.index], nil
+}
+
+// sharedError is what each of some peers is told, and what is logged once.
+type sharedError struct {
+	error
+	logged sync.Once
+}
+
+func (e *sharedError) Unwrap() error { return e.error }
+
+// once does what is to be done once for all who are told an error.
+func once(err error, do func()) {
+	if shared, ok := errors.AsType[*sharedError](err); ok {
+		shared.logged.Do(do)
+		return
+	}
+	do()
 }
 
 // related answers a field that another object, named by id, is in. What has none is null.

@@ -236,6 +236,22 @@ func TestAListSendsAFixedNumberOfStatements(t *testing.T) {
 	}
 }
 
+func TestAFailedReadIsLoggedOnceForAllWhoNeededIt(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	of := populate(t, db, 5)
+	if _, err := db.SQL().ExecContext(t.Context(), "alter table integrations rename to lost"); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer // written to by one at a time: slog sees to that
+	s := serve(t, db, &log)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, request(t, of.token, pageOfSubmissions, nil))
+	if told, logged := strings.Count(w.Body.String(), `"INTERNAL"`), strings.Count(log.String(), "a request failed"); told != 30 || logged != 1 {
+		t.Errorf("told %d, logged %d: %s", told, logged, log.String())
+	}
+}
+
 // counted tells how often each statement was sent.
 func counted(statements []string) string {
 	times := map[string]int{}
