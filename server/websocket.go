@@ -137,12 +137,16 @@ func (c *socket) closeWithin(wait time.Duration, code int, reason string) {
 		c.end = &websocket.CloseError{Code: code, Text: reason}
 	}
 	c.closing.Unlock()
-	if !first || conn == nil {
-		return // serve will see it
+	if first && conn != nil { // else serve will see it
+		c.sayWhy(wait)
 	}
-	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(wait))
+}
+
+// sayWhy sends the close frame.
+func (c *socket) sayWhy(wait time.Duration) {
+	_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.end.Code, c.end.Text), time.Now().Add(wait))
 	// Dropping the connection at once could make the client lose the frame itself.
-	_ = conn.SetReadDeadline(time.Now().Add(closingTime))
+	_ = c.conn.SetReadDeadline(time.Now().Add(closingTime))
 	c.cancel()
 }
 
@@ -174,9 +178,8 @@ func (c *socket) serve() {
 		}
 		c.server.Log.InfoContext(c.ctx, "websocket over", "account", account, "ms", time.Since(start).Milliseconds(), "why", err)
 	}()
-	if end := c.ended(); end != nil { // before it was open
-		_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(end.Code, end.Text), time.Now().Add(closingTime))
-		return
+	if c.ended() != nil { // before it was open
+		c.sayWhy(closingTime)
 	}
 	if c.conn.Subprotocol() == "" {
 		c.close(closeBadSubprotocol, "Subprotocol not acceptable: speak "+subprotocol)

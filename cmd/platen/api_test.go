@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	root "platen"
 	"platen/delivery/s3test"
 	"platen/storage"
@@ -682,66 +680,6 @@ func TestR3_7SubmissionsArePaged(t *testing.T) {
 			t.Errorf("%s: %q", args, a.code())
 		}
 	}
-}
-
-func TestR1_2ARevokedTokensWebsocketsAreClosed(t *testing.T) {
-	t.Parallel()
-	c := newClient(t)
-	silent := newGate(t, assets, http.NotFoundHandler())
-	doc := c.submit(vars{"html": `<img src="` + silent.URL + `/x.png">`, "wait": 0})
-	s := c.subscribe(c.test, `subscription ($id: ID!) { submissionUpdated(id: $id) { kind } }`, vars{"id": doc.ID})
-	if f := s.read(); f.Type == "connection_error" { // a live document: NOT_FOUND, but the socket stays
-		t.Fatalf("%+v", f)
-	}
-	start := time.Now()
-	c.do(`mutation ($id: ID!) { revokeApiToken(id: $id) { apiToken { id } } }`, vars{"id": tokenID(t, c.test)}, &struct{}{})
-	_ = s.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	var err error
-	for err == nil {
-		_, _, err = s.conn.ReadMessage()
-	}
-	if !websocket.IsCloseError(err, 4403) {
-		t.Errorf("closed with %v, want 4403", err)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("closed after %v, want 5 s at most", took)
-	}
-}
-
-func TestAWebsocketThatDoesNotFollowTheProtocolIsClosed(t *testing.T) {
-	t.Parallel()
-	c := newClient(t)
-	dial := func(protocols ...string) *websocket.Conn {
-		dialer := websocket.Dialer{Subprotocols: protocols}
-		conn, _, err := dialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(c.base, "http")+"/graphql", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
-		return conn
-	}
-	ends := func(name string, conn *websocket.Conn, codes ...int) {
-		t.Helper()
-		var err error
-		for err == nil {
-			_, _, err = conn.ReadMessage()
-		}
-		if len(codes) > 0 && !websocket.IsCloseError(err, codes...) {
-			t.Errorf("%s: %v, want close code %v", name, err, codes)
-		}
-		if len(codes) == 0 && strings.Contains(err.Error(), "timeout") {
-			t.Errorf("%s: the connection stays open", name)
-		}
-	}
-	ends("another subprotocol", dial("graphql-ws"), 4406)
-	conn := dial("graphql-transport-ws")
-	_ = conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"connection_init","payload":{"authorization":"Bearer wrong"}}`))
-	ends("a wrong token", conn, 4403)
-	// gqlgen's transport leaves this one open, and with it a file descriptor.
-	conn = dial("graphql-transport-ws")
-	_ = conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"connection_init","payload":"text"}`))
-	ends("a payload that is no object", conn)
 }
 
 func TestTheDocumentGuardRefusesWhatValidationWouldChokeOn(t *testing.T) {

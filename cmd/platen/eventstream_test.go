@@ -95,6 +95,7 @@ func TestR7_4AStreamOfEventsTellsEachResultAndThenThatItIsComplete(t *testing.T)
 	s.expect(`next {"data":{"submissionUpdated":{"kind":"SNAPSHOT","submission":{"id":"`+doc.ID+`","state":"PROCESSED"}}}}`, "complete")
 	s.ends(io.EOF)
 	// A feed, which has no end of its own.
+	c = newClient(t)
 	s = c.stream(c.live, `{"query":"subscription { documentFeed { __typename ... on DocumentChange { document { id state } } } }"}`)
 	s.expect(`next {"data":{"documentFeed":{"__typename":"FeedReady"}}}`)
 	doc = c.submit(vars{"html": "<p>line\u2028break</p>", "metadata": vars{"a": "b\nc"}})
