@@ -91,9 +91,13 @@ func (e *eventStream) end() error {
 func (e *eventStream) write(text string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_ = e.control.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has one
-	if _, err := io.WriteString(e.w, text); err != nil {
-		return err
+	for len(text) > 0 {
+		n := min(len(text), pieceSize)
+		_ = e.control.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has one
+		if _, err := io.WriteString(e.w, text[:n]); err != nil {
+			return err
+		}
+		text = text[n:]
 	}
 	return e.control.Flush()
 }

@@ -1,13 +1,17 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,7 +74,7 @@ func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.connection = connection
-	conn, err := upgrader.Upgrade(w, r, nil)
+	conn, err := upgrader.Upgrade(taker{w, c.progress}, r, nil)
 	if err != nil { // gorilla has answered
 		connection.over()
 		cancel()
@@ -80,8 +84,43 @@ func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
 	go c.serve()
 }
 
+// taker is a response whose connection, once it is taken over, is written to in pieces.
+type taker struct {
+	http.ResponseWriter
+	progress func() (until time.Time, ok bool)
+}
+
+// Hijack implements http.Hijacker.
+func (t taker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	return pieces{conn, t.progress}, rw, err
+}
+
+// pieces is a connection to a client that may take long for a large message, as long as it
+// reads on.
+type pieces struct {
+	net.Conn
+	progress func() (until time.Time, ok bool)
+}
+
+// pieceSize is what a client has writeTime to take, in bytes: 52 kbit/s will do.
+const pieceSize = 64 << 10
+
+func (p pieces) Write(b []byte) (written int, err error) {
+	for {
+		n, err := p.Conn.Write(b[written:min(written+pieceSize, len(b))])
+		written += n
+		if err != nil || written == len(b) {
+			return written, err
+		}
+		if until, ok := p.progress(); ok {
+			_ = p.SetWriteDeadline(until)
+		}
+	}
+}
+
 // socket is one websocket. Whoever sends to it waits until the client has taken what was
-// sent before, for writeTime: then it is closed.
+// sent before; when it takes nothing for writeTime, it is closed.
 type socket struct {
 	server     *Server
 	connection *connection
@@ -155,6 +194,15 @@ func (c *socket) ended() *websocket.CloseError {
 	c.closing.Lock()
 	defer c.closing.Unlock()
 	return c.end
+}
+
+// progress gives a client that reads on more time, unless it is too late.
+func (c *socket) progress() (until time.Time, ok bool) {
+	if c.ended() != nil {
+		return until, false
+	}
+	c.slow.Reset(writeTime)
+	return time.Now().Add(2 * writeTime), true
 }
 
 // serve reads messages until the connection ends.
@@ -296,8 +344,8 @@ func (c *socket) authenticate(payload json.RawMessage) (code int, why string) {
 			return closeBadRequest, "Invalid message: its payload has to be an object"
 		}
 	}
-	for name, value := range fields {
-		header, ok := value.(string)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		header, ok := fields[name].(string)
 		if !strings.EqualFold(name, "authorization") || !ok || header == "" {
 			continue
 		}

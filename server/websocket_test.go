@@ -301,6 +301,38 @@ func TestR7_5ASlowReaderIsToldSoOnceItReads(t *testing.T) {
 	}
 }
 
+// slowly is a connection that takes 4 KiB in a fifth of a second.
+type slowly struct{ net.Conn }
+
+func (c slowly) Write(b []byte) (written int, err error) {
+	for err == nil && written < len(b) {
+		time.Sleep(200 * time.Millisecond)
+		var n int
+		n, err = c.Conn.Write(b[written:min(written+4096, len(b))])
+		written += n
+	}
+	return written, err
+}
+
+func TestR7_5ALargeMessageMayTakeLongIfTheClientReadsOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		conn := h.dialThrough(someToken, func(server net.Conn) net.Conn { return slowly{server} })
+		say(t, conn, `{"type":"connection_init"}`)
+		hear(t, conn, `{"type":"connection_ack"}`)
+		payload := `{"x":"` + strings.Repeat("x", 900<<10) + `"}`
+		start := time.Now()
+		say(t, conn, `{"type":"ping","payload":`+payload+`}`)
+		hear(t, conn, `{"type":"pong","payload":`+payload+`}`)
+		if took := time.Since(start); took < 2*writeTime {
+			t.Errorf("it took %v, and shows nothing", took)
+		}
+		conn.Close()
+		h.empty()
+	})
+}
+
 func TestR7_5WhoNeverReadsIsCutOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1124,9 +1124,7 @@ func TestR7_4AServerThatStopsSendsItsClientsAway(t *testing.T) {
 	if p.exitErr != nil {
 		t.Errorf("it ended with %v", p.exitErr)
 	}
-	if away.Load() == 0 {
-		t.Error("nobody got in at the last moment")
-	}
+	// Whether anyone does is chance; server tests what happens to one that did.
 	t.Logf("%d got in at the last moment, %d were refused", away.Load(), refused.Load())
 }
 
