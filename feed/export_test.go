@@ -1,6 +1,9 @@
 package feed
 
-import "platen"
+import (
+	"context"
+	"platen"
+)
 
 // Encode and Decode make and read cursors, as clients cannot.
 var (
@@ -14,3 +17,6 @@ func (h *Hub) Skip(to platen.Cursor) {
 	defer h.mu.Unlock()
 	h.position = to
 }
+
+// Renew looks whether the history is still the same, as a hub does that was cut off.
+func (h *Hub) Renew(ctx context.Context) error { return h.renew(ctx) }

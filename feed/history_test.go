@@ -190,6 +190,39 @@ func TestR7_3AServerWhoseDiskWasPutBackBeginsAnew(t *testing.T) {
 	}
 }
 
+func TestR7_3ANodeThatIsCutOffUnderLoadDoesNotBeginAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	entries := channel(b.hub.Documents(t.Context(), b.scope, "", allDocuments))
+	next(t, entries)
+	const changes = 1000
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for range changes {
+			storagetest.Submission(t, b.db, b.account, false)
+			b.hub.Nudge()
+		}
+	})
+	var seen sync.WaitGroup
+	done, stop := context.WithCancel(t.Context())
+	seen.Go(func() {
+		defer stop()
+		for range changes {
+			if e := <-entries; e == nil || e.Reset != "" {
+				t.Errorf("got %+v", e)
+				return
+			}
+		}
+	})
+	for done.Err() == nil {
+		if err := b.hub.Renew(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	seen.Wait()
+	writer.Wait()
+}
+
 func TestR7_5WhoReadsTooSlowlyIsToldAndHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -381,6 +414,8 @@ func TestR7_3EveryReaderSeesEveryChangeOnceAndInOrder(t *testing.T) {
 					}
 					if e.Reset != "" {
 						t.Errorf("reader %d is told to begin anew: %+v", i, e)
+						leave()
+						return
 					}
 					if e.Ready && cursor == "" {
 						traces[i].from = position(t, e.Cursor)

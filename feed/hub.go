@@ -131,6 +131,7 @@ func (h *Hub) listenOnce(ctx context.Context) error {
 // renew looks whether the history is still the same. If it is another, those who read the
 // old one have to begin anew.
 func (h *Hub) renew(ctx context.Context) error {
+	_, position := h.where() // before the horizon is asked for: it moves on meanwhile
 	epoch, err := h.db.Epoch(ctx)
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func (h *Hub) renew(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if epoch == h.epoch && !h.position.After(horizon) { // else its disk was put back
+	if epoch == h.epoch && !position.After(horizon) { // else its disk was put back
 		return nil
 	}
 	h.log.WarnContext(ctx, "the database was restored, moved or taken over: its history begins anew")
