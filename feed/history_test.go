@@ -190,6 +190,37 @@ func TestR7_3AServerWhoseDiskWasPutBackBeginsAnew(t *testing.T) {
 	}
 }
 
+// Who has lost the right to be told is told nothing more, whatever waits.
+func TestR1_2AReaderWhoseContextEndsIsToldNothingThatWaits(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx, end := context.WithCancel(t.Context())
+	entries, err := b.hub.Documents(ctx, b.scope, "", allDocuments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := channel(b.hub.Documents(t.Context(), b.scope, "", allDocuments))
+	next(t, other)
+	told := 0
+	for e := range entries {
+		if e.Ready {
+			for range 20 {
+				storagetest.Submission(t, b.db, b.account, false)
+			}
+			b.hub.Nudge()
+			for range 20 { // what is handed to one is handed to all
+				next(t, other)
+			}
+			end()
+			continue
+		}
+		told++
+	}
+	if told > 0 {
+		t.Errorf("%d entries were told afterwards", told)
+	}
+}
+
 func TestR7_3ANodeThatIsCutOffUnderLoadDoesNotBeginAnew(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

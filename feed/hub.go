@@ -308,6 +308,9 @@ func (s *subscriber) put(event *platen.Event) {
 
 func (s *subscriber) take(ctx context.Context) (*platen.Event, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err // whatever waits
+		}
 		s.mu.Lock()
 		if len(s.queue) > 0 {
 			event := s.queue[0]

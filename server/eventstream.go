@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"runtime/debug"
@@ -22,19 +23,20 @@ import (
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, operation *graphql.OperationContext, errs gqlerror.List) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	out := &eventStream{w: w, control: http.NewResponseController(w)}
 	// Nothing can be said to a client whose token was revoked, or who should go to another
 	// node: `complete` would mean that there is no more to come. Cut off, it comes back.
-	connection, why := s.connections.open(resolvers.Token(ctx), func(int, string) { cancel() })
+	connection, why := s.connections.open(resolvers.Token(ctx), func(int, string) { cancel(); out.abort() })
 	if why != "" {
 		w.Header().Set("Retry-After", "10")
 		answerErrors(w, typeJSON, http.StatusServiceUnavailable, gqlError("UNAVAILABLE", why))
 		return
 	}
 	defer connection.over()
+	defer out.over()
 	h := w.Header()
 	h.Set("Content-Type", typeEvents+"; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no") // nginx would gather what is to be seen at once
-	out := &eventStream{w: w, control: http.NewResponseController(w)}
 	w.WriteHeader(http.StatusOK)
 	defer func() {
 		if p := recover(); p != nil {
@@ -42,13 +44,12 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, operation *graph
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	const comment = ":\n\n"
 	defer every(pingInterval, func() { // it finds out about clients that are gone without a word
-		if out.write(comment) != nil {
+		if out.comment() != nil {
 			cancel()
 		}
 	})()
-	_ = out.write(comment) // the stream stands, whenever the first result comes
+	_ = out.comment() // the stream stands, whenever the first result comes
 	if len(errs) > 0 {
 		_ = out.next(encodeErrors(s.refuse(ctx, operation, errs)))
 	} else {
@@ -59,11 +60,55 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, operation *graph
 	}
 }
 
-// eventStream writes events, each at once and whole.
+// eventStream writes events, each at once and whole, while its handler runs: afterwards
+// the response is somebody else's.
 type eventStream struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // of writing
 	w       http.ResponseWriter
 	control *http.ResponseController
+
+	ending  sync.Mutex // held for moments only
+	aborted bool
+	closed  bool
+}
+
+var errStreamOver = errors.New("the stream of events is over")
+
+// abort ends what is being written, and writes nothing more.
+func (e *eventStream) abort() {
+	e.ending.Lock()
+	defer e.ending.Unlock()
+	e.aborted = true
+	if !e.closed {
+		_ = e.control.SetWriteDeadline(time.Unix(1, 0)) // the past
+	}
+}
+
+// over waits for what is being written, and lets nothing more be.
+func (e *eventStream) over() {
+	e.ending.Lock()
+	closed := e.closed
+	e.ending.Unlock()
+	if closed {
+		return
+	}
+	e.abort()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ending.Lock()
+	defer e.ending.Unlock()
+	e.closed = true
+}
+
+// mayWrite gives the client time for the next piece.
+func (e *eventStream) mayWrite() error {
+	e.ending.Lock()
+	defer e.ending.Unlock()
+	if e.aborted || e.closed {
+		return errStreamOver
+	}
+	_ = e.control.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has one
+	return nil
 }
 
 // next writes a result. Its JSON may have line breaks between its values, which would end
@@ -83,21 +128,49 @@ func (e *eventStream) next(answer []byte) error {
 // end says that there is no more to come. The connection may serve other requests then,
 // which have not the time of this one.
 func (e *eventStream) end() error {
-	err := e.write("event: complete\ndata: \n\n")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.writeLocked("event: complete\ndata: \n\n"); err != nil {
+		return err
+	}
+	e.ending.Lock()
+	defer e.ending.Unlock()
+	if e.aborted {
+		return errStreamOver
+	}
+	e.closed = true
 	_ = e.control.SetWriteDeadline(time.Time{})
-	return err
+	return nil
+}
+
+// comment writes what clients skip, unless something is being written anyhow.
+func (e *eventStream) comment() error {
+	if !e.mu.TryLock() {
+		return nil
+	}
+	defer e.mu.Unlock()
+	return e.writeLocked(":\n\n")
 }
 
 func (e *eventStream) write(text string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.writeLocked(text)
+}
+
+func (e *eventStream) writeLocked(text string) error {
 	for len(text) > 0 {
+		if err := e.mayWrite(); err != nil {
+			return err
+		}
 		n := min(len(text), pieceSize)
-		_ = e.control.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has one
 		if _, err := io.WriteString(e.w, text[:n]); err != nil {
 			return err
 		}
 		text = text[n:]
+	}
+	if err := e.mayWrite(); err != nil {
+		return err
 	}
 	return e.control.Flush()
 }

@@ -145,8 +145,11 @@ func (s *Server) execute(ctx context.Context, operation *graphql.OperationContex
 	}
 	words := wordsOf(ctx, operation)
 	for event := range told.Events {
+		if ctx.Err() != nil {
+			return // also one who reads the history is told nothing more
+		}
 		answer := s.answers.get(answerKey{words, event.Name}, func() []byte { return s.show(ctx, operation, event) })
-		if emit(answer) != nil {
+		if ctx.Err() != nil || emit(answer) != nil {
 			return
 		}
 	}

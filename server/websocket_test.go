@@ -60,6 +60,14 @@ var hanging = &graphql.ExecutableSchemaMock{
 	ComplexityFunc: func(context.Context, string, string, int, map[string]any) (int, bool) { return 0, false },
 }
 
+// answering executes everything to the same data.
+func answering(data string) *executor.Executor {
+	return executor.New(&graphql.ExecutableSchemaMock{SchemaFunc: hanging.SchemaFunc, ComplexityFunc: hanging.ComplexityFunc,
+		ExecFunc: func(context.Context) graphql.ResponseHandler {
+			return graphql.OneShot(&graphql.Response{Data: []byte(data)})
+		}})
+}
+
 // hijacked is the answer to a request whose connection is taken over.
 type hijacked struct {
 	http.ResponseWriter
