@@ -59,13 +59,15 @@ func newAnswers(bounds answerBounds, registry prometheus.Registerer) *answers {
 	return &answers{bounds: bounds, known: map[answerKey]*answer{}, made: told.WithLabelValues("made"), shared: told.WithLabelValues("shared")}
 }
 
-// get returns an answer, which the first to ask makes.
-func (a *answers) get(key answerKey, make func() []byte) []byte {
+// get returns an answer, which the first to ask makes. One that make says is not to be kept
+// is its own alone: others may have more luck.
+func (a *answers) get(key answerKey, make func() (text []byte, keep bool)) []byte {
 	how := a.shared
 	defer func() { how.Inc() }()
 	if key.event == "" {
 		how = a.made
-		return make()
+		text, _ := make()
+		return text
 	}
 	a.mu.Lock()
 	a.forget()
@@ -76,13 +78,24 @@ func (a *answers) get(key answerKey, make func() []byte) []byte {
 		a.order = append(a.order, one)
 	}
 	a.mu.Unlock()
+	var own []byte
 	one.made.Do(func() {
 		how = a.made
-		one.text = make()
+		text, keep := make()
+		if !keep {
+			own = text
+			return
+		}
+		one.text = text
 		a.count(one)
 	})
-	if one.text == nil {
-		return make() // the first to make it panicked
+	switch {
+	case own != nil:
+		return own
+	case one.text == nil: // the first to make it kept it to itself, or panicked
+		how = a.made
+		own, _ = make()
+		return own
 	}
 	return one.text
 }

@@ -28,7 +28,7 @@ func TestAnAnswerIsMadeOnceForAllWhoAskAtTheSameTime(t *testing.T) {
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
-			if text := a.get(answerTo("e"), func() []byte { made.Add(1); return []byte("text") }); string(text) != "text" {
+			if text := a.get(answerTo("e"), func() ([]byte, bool) { made.Add(1); return []byte("text"), true }); string(text) != "text" {
 				t.Errorf("%q", text)
 			}
 		})
@@ -38,7 +38,7 @@ func TestAnAnswerIsMadeOnceForAllWhoAskAtTheSameTime(t *testing.T) {
 		t.Errorf("made %d times", made.Load())
 	}
 	for range 2 { // told to one alone
-		a.get(answerTo(""), func() []byte { made.Add(1); return nil })
+		a.get(answerTo(""), func() ([]byte, bool) { made.Add(1); return nil, true })
 	}
 	if made.Load() != 3 {
 		t.Errorf("what is told to one alone was shared")
@@ -50,10 +50,21 @@ func TestAnAnswerWhoseMakerPanicsIsMadeByTheNext(t *testing.T) {
 	a := newAnswers(defaultAnswerBounds, prometheus.NewRegistry())
 	func() {
 		defer func() { _ = recover() }()
-		a.get(answerTo("e"), func() []byte { panic("no") })
+		a.get(answerTo("e"), func() ([]byte, bool) { panic("no") })
 	}()
-	if text := a.get(answerTo("e"), func() []byte { return []byte("text") }); string(text) != "text" {
+	if text := a.get(answerTo("e"), func() ([]byte, bool) { return []byte("text"), true }); string(text) != "text" {
 		t.Errorf("%q", text)
+	}
+}
+
+func TestAnAnswerThatWentWrongIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	a := newAnswers(defaultAnswerBounds, prometheus.NewRegistry())
+	for n := range 3 {
+		want := fmt.Sprint("error ", n)
+		if text := a.get(answerTo("e"), func() ([]byte, bool) { return []byte(want), false }); string(text) != want {
+			t.Errorf("%q, want %q", text, want)
+		}
 	}
 }
 
@@ -66,10 +77,10 @@ func TestAnswersAreForgottenByCountSizeAndAge(t *testing.T) {
 		a := newAnswers(bounds, prometheus.NewRegistry())
 		made := 0
 		for n := range 6 {
-			a.get(answerTo(fmt.Sprint(n)), func() []byte { made++; return []byte(strings.Repeat("x", 10)) })
+			a.get(answerTo(fmt.Sprint(n)), func() ([]byte, bool) { made++; return []byte(strings.Repeat("x", 10)), true })
 		}
 		for _, n := range []int{5, 4, 3} {
-			a.get(answerTo(fmt.Sprint(n)), func() []byte { made++; return nil })
+			a.get(answerTo(fmt.Sprint(n)), func() ([]byte, bool) { made++; return nil, true })
 		}
 		if made != 6 {
 			t.Errorf("%s: the newest were forgotten", name)
@@ -81,7 +92,7 @@ func TestAnswersAreForgottenByCountSizeAndAge(t *testing.T) {
 	a := newAnswers(answerBounds{count: 100, bytes: 1 << 20}, prometheus.NewRegistry()) // of no age
 	made := 0
 	for range 3 {
-		a.get(answerTo("e"), func() []byte { made++; return []byte("text") })
+		a.get(answerTo("e"), func() ([]byte, bool) { made++; return []byte("text"), true })
 	}
 	if made != 3 || len(a.known) > 1 {
 		t.Errorf("age: made %d times, want 3; %d kept", made, len(a.known))

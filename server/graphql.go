@@ -148,16 +148,16 @@ func (s *Server) execute(ctx context.Context, operation *graphql.OperationContex
 		if ctx.Err() != nil {
 			return // also one who reads the history is told nothing more
 		}
-		answer := s.answers.get(answerKey{words, event.Name}, func() []byte { return s.show(ctx, operation, event) })
+		answer := s.answers.get(answerKey{words, event.Name}, func() ([]byte, bool) { return s.show(ctx, operation, event) })
 		if ctx.Err() != nil || emit(answer) != nil {
 			return
 		}
 	}
 }
 
-// show executes a subscription for one event. The answer may be others' as well, so it
-// is made even when the one who is first to need it has left.
-func (s *Server) show(ctx context.Context, operation *graphql.OperationContext, event *resolvers.Event) []byte {
+// show executes a subscription for one event. The answer may be others' as well, if nothing
+// went wrong, so it is made even when the one who is first to need it has left.
+func (s *Server) show(ctx context.Context, operation *graphql.OperationContext, event *resolvers.Event) (answer []byte, whole bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), showTime)
 	defer cancel()
 	responses, ctx := s.exec.DispatchOperation(resolvers.WithEvent(ctx, event), operation)
@@ -165,7 +165,7 @@ func (s *Server) show(ctx context.Context, operation *graphql.OperationContext, 
 	if response == nil {
 		response = &graphql.Response{Errors: gqlerror.List{gqlError("UNAVAILABLE", "This event could not be shown in time; its object can be read with a query.")}}
 	}
-	return encode(response)
+	return encode(response), len(response.Errors) == 0
 }
 
 // encode is the JSON of an execution result.

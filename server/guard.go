@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -190,10 +191,12 @@ func (w *walk) pageSize(field *ast.Field) int {
 	for _, argument := range field.Arguments {
 		switch argument.Name {
 		case "first", "last":
-			size, err := strconv.Atoi(argument.Value.Raw)
+			raw := argument.Value.Raw
 			if argument.Value.Kind == ast.Variable {
-				size, err = strconv.Atoi(fmt.Sprint(w.variables[argument.Value.Raw]))
+				number, _ := w.variables[raw].(json.Number) // anything else is refused later
+				raw = number.String()
 			}
+			size, err := strconv.Atoi(raw)
 			if err != nil {
 				return largest // it has a default, or is refused later
 			}

@@ -183,10 +183,15 @@ func (c *socket) closeWithin(wait time.Duration, code int, reason string) {
 
 // sayWhy sends the close frame.
 func (c *socket) sayWhy(wait time.Duration) {
-	_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.end.Code, c.end.Text), time.Now().Add(wait))
-	// Dropping the connection at once could make the client lose the frame itself.
+	defer c.cancel()
+	if c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.end.Code, c.end.Text), time.Now().Add(wait)) != nil {
+		_ = c.conn.Close() // there is no way to say it
+		return
+	}
+	// Dropping the connection at once could make the client lose the frame itself. The
+	// reader may be busy, and see no deadline.
 	_ = c.conn.SetReadDeadline(time.Now().Add(closingTime))
-	c.cancel()
+	time.AfterFunc(closingTime+closingTime/2, func() { _ = c.conn.Close() })
 }
 
 // ended is why the connection was closed, or nil.
@@ -202,6 +207,7 @@ func (c *socket) progress() (until time.Time, ok bool) {
 		return until, false
 	}
 	c.slow.Reset(writeTime)
+	c.alive() // it cannot answer a ping that waits behind this
 	return time.Now().Add(2 * writeTime), true
 }
 
@@ -265,6 +271,7 @@ func (c *socket) serve() {
 			c.close(closeNotText, "Messages are UTF-8") // RFC 6455, section 8.1
 		default:
 			c.take(text, tooLate)
+			c.alive() // that may have waited for the client to read
 		}
 	}
 }

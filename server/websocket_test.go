@@ -326,18 +326,40 @@ func TestR7_5ALargeMessageMayTakeLongIfTheClientReadsOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
+		data := `{"x":"` + strings.Repeat("x", 2<<20) + `"}`
+		h.exec = answering(data)
 		conn := h.dialThrough(someToken, func(server net.Conn) net.Conn { return slowly{server} })
 		say(t, conn, `{"type":"connection_init"}`)
 		hear(t, conn, `{"type":"connection_ack"}`)
-		payload := `{"x":"` + strings.Repeat("x", 900<<10) + `"}`
 		start := time.Now()
-		say(t, conn, `{"type":"ping","payload":`+payload+`}`)
-		hear(t, conn, `{"type":"pong","payload":`+payload+`}`)
-		if took := time.Since(start); took < 2*writeTime {
+		say(t, conn, `{"id":"1","type":"subscribe","payload":{"query":"{ hang }"}}`)
+		hear(t, conn, `{"id":"1","type":"next","payload":{"data":`+data+`}}`)
+		if took := time.Since(start); took < 4*pingInterval {
 			t.Errorf("it took %v, and shows nothing", took)
 		}
+		hear(t, conn, `{"id":"1","type":"complete"}`)
+		// The same of an answer that the server's reader waits for.
+		payload := `{"x":"` + strings.Repeat("x", 1000<<10) + `"}`
+		say(t, conn, `{"type":"ping","payload":`+payload+`}`)
+		hear(t, conn, `{"type":"pong","payload":`+payload+`}`)
+		say(t, conn, `{"type":"ping"}`)
+		hear(t, conn, `{"type":"pong"}`)
 		conn.Close()
 		h.empty()
+	})
+}
+
+func TestR1_2AWebsocketThatIsNotReadIsClosedInTimeAllTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		conn := h.acknowledged()
+		say(t, conn, `{"type":"ping"}`) // whose answer is not read
+		time.Sleep(time.Second)
+		go h.connections.close(closeForbidden, "revoked", func(*connection) bool { return true })
+		time.Sleep(2 * closingTime)
+		h.empty()
+		conn.Close()
 	})
 }
 
