@@ -20,6 +20,8 @@ const (
 	maxStrangers = 1000
 	// maxOfToken is how many connections of one token a node keeps.
 	maxOfToken = 2000
+	// maxRunning is how many operations of one token a node has at a time on websockets.
+	maxRunning = 10_000
 	// pingInterval finds out about clients that are gone without a word.
 	pingInterval = 20 * time.Second
 	// writeTime is how long a client may take to take what is sent.
@@ -36,13 +38,14 @@ type connections struct {
 	mu        sync.Mutex
 	all       map[*connection]struct{}
 	ofToken   map[string]int // "": strangers
+	running   map[string]int // operations of each token
 	stopping  bool
 	maxOf     int // of a token
 	strangers int // at most
 }
 
 func newConnections(db *storage.DB, log *slog.Logger, registry prometheus.Registerer) *connections {
-	c := &connections{db: db, log: log, all: map[*connection]struct{}{}, ofToken: map[string]int{}, maxOf: maxOfToken, strangers: maxStrangers}
+	c := &connections{db: db, log: log, all: map[*connection]struct{}{}, ofToken: map[string]int{}, running: map[string]int{}, maxOf: maxOfToken, strangers: maxStrangers}
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "platen_connections", Help: "Websockets and streams of events that are open."}, func() float64 {
 		c.mu.Lock()
@@ -76,7 +79,7 @@ func (c *connections) open(token *platen.APIToken, end func(code int, reason str
 		return nil, why
 	}
 	c.all[one] = struct{}{}
-	c.count(one.tokenID, 1)
+	count(c.ofToken, one.tokenID, 1)
 	return one, ""
 }
 
@@ -85,8 +88,8 @@ func (one *connection) belongsTo(token *platen.APIToken) (why string) {
 	c := one.of
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.count(one.tokenID, -1)
-	defer func() { c.count(one.tokenID, 1) }()
+	count(c.ofToken, one.tokenID, -1)
+	defer func() { count(c.ofToken, one.tokenID, 1) }()
 	if why := c.full(token.ID); why != "" {
 		return why
 	}
@@ -105,10 +108,29 @@ func (c *connections) full(tokenID string) string {
 	return ""
 }
 
-func (c *connections) count(tokenID string, by int) {
-	if c.ofToken[tokenID] += by; c.ofToken[tokenID] == 0 {
-		delete(c.ofToken, tokenID)
+func count(of map[string]int, tokenID string, by int) {
+	if of[tokenID] += by; of[tokenID] == 0 {
+		delete(of, tokenID)
 	}
+}
+
+// begin makes room for an operation, if there is any left for its token, until done.
+func (one *connection) begin() bool {
+	c := one.of
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running[one.tokenID] >= maxRunning {
+		return false
+	}
+	count(c.running, one.tokenID, 1)
+	return true
+}
+
+func (one *connection) done() {
+	c := one.of
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	count(c.running, one.tokenID, -1)
 }
 
 // over says that a connection has ended.
@@ -117,7 +139,7 @@ func (one *connection) over() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.all, one)
-	c.count(one.tokenID, -1)
+	count(c.ofToken, one.tokenID, -1)
 }
 
 // closeAll tells every client to come back; there are no new ones after it.
@@ -162,7 +184,9 @@ func (c *connections) watch(ctx context.Context) {
 		if len(ids) == 0 {
 			continue
 		}
-		ended, err := c.db.EndedAPITokens(ctx, ids)
+		within, cancel := context.WithTimeout(ctx, tokenCheckInterval)
+		ended, err := c.db.EndedAPITokens(within, ids)
+		cancel()
 		if err != nil {
 			if ctx.Err() == nil {
 				c.log.WarnContext(ctx, "whether tokens were revoked could not be checked", "error", err)

@@ -23,6 +23,24 @@ func few() *connections {
 	return c
 }
 
+func TestATokenHasABoundedNumberOfOperations(t *testing.T) {
+	t.Parallel()
+	c := few()
+	one, other := opened(t, c, &platen.APIToken{ID: "a"}, never), opened(t, c, &platen.APIToken{ID: "b"}, never)
+	for range maxRunning {
+		if !one.begin() {
+			t.Fatal("too few")
+		}
+	}
+	if one.begin() || !other.begin() {
+		t.Error("another token's operations are counted, or one too many is taken")
+	}
+	one.done()
+	if !one.begin() {
+		t.Error("what is over takes room")
+	}
+}
+
 func never(int, string) {}
 
 // opened opens a connection that there has to be room for.

@@ -106,7 +106,7 @@ func parameters(of map[string]json.RawMessage) (*graphql.RawParams, error) {
 		}
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.UseNumber() // a number is a number: as long as it was sent
-		if err := decoder.Decode(into); err != nil {
+		if err := decoder.Decode(into); err != nil || decoder.InputOffset() < int64(len(bytes.TrimRight(raw, " \t\r\n"))) {
 			return nil, fmt.Errorf("%s must be %s", name, must)
 		}
 	}

@@ -29,10 +29,11 @@ const (
 	typeGraphQL = "application/graphql-response+json"
 	typeEvents  = "text/event-stream"
 
-	allowed = "GET, POST, OPTIONS"
+	allowed = "GET, HEAD, POST, OPTIONS"
 )
 
-// bodyTime is how long a client may take to send a request's body.
+// bodyTime is how long a client may take to send a request's body; an upload may take longer,
+// if it does not pause.
 const bodyTime = 30 * time.Second
 
 // overHTTP answers one operation as GraphQL over HTTP says, or with a stream of events
@@ -43,7 +44,7 @@ func (s *Server) overHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept, Authorization")
 	as := accepted(r.Header.Values("Accept"))
-	if as == "" {
+	if as == "" || as == typeEvents && r.Method == http.MethodHead { // a stream without a body would have no end
 		s.answerRefusal(w, typeJSON, http.StatusNotAcceptable, "The answer can be "+typeGraphQL+", "+typeJSON+" or "+typeEvents+": name one of them in Accept.")
 		return
 	}
@@ -80,9 +81,22 @@ func (s *Server) overHTTP(w http.ResponseWriter, r *http.Request) {
 	s.execute(r.Context(), operation, func(answer []byte) error {
 		h.Set("Content-Type", as+"; charset=utf-8")
 		h.Set("Content-Length", strconv.Itoa(len(answer)))
-		_, err := w.Write(answer)
-		return err
+		return inPieces(w, answer)
 	})
+}
+
+// inPieces writes an answer to a client that may take long for it, as long as it reads on.
+func inPieces(w http.ResponseWriter, answer []byte) error {
+	connection := http.NewResponseController(w)
+	for len(answer) > 0 {
+		n := min(len(answer), pieceSize)
+		_ = connection.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has one
+		if _, err := w.Write(answer[:n]); err != nil {
+			return err
+		}
+		answer = answer[n:]
+	}
+	return nil
 }
 
 // requestError is the status for a request that cannot be executed: the older media type
@@ -100,7 +114,7 @@ func accepted(headers []string) string {
 	if len(headers) == 0 {
 		return typeJSON
 	}
-	best, weight := "", 0.0
+	named, wildcard := map[string]float64{}, 0.0
 	for _, one := range strings.Split(strings.Join(headers, ","), ",") {
 		media, parameters, err := mime.ParseMediaType(strings.TrimSpace(one))
 		if err != nil {
@@ -117,15 +131,20 @@ func accepted(headers []string) string {
 		}
 		switch media {
 		case "*/*", "application/*":
-			media, q = typeJSON, q*0.999 // what is named is wanted more
-		case typeJSON:
-		case typeGraphQL, typeEvents:
-			q *= 1.0001 // among equals, the clearer
+			wildcard = max(wildcard, q)
 		default:
-			continue
+			named[media] = q
 		}
-		if q > weight {
+	}
+	best, weight := "", 0.0
+	for _, media := range []string{typeGraphQL, typeJSON, typeEvents} { // the first, among equals
+		if q := named[media]; q > weight {
 			best, weight = media, q
+		}
+	}
+	for _, media := range []string{typeJSON, typeGraphQL} {
+		if _, refused := named[media]; wildcard > weight && !refused {
+			return media
 		}
 	}
 	return best
@@ -196,10 +215,7 @@ func body(w http.ResponseWriter, r *http.Request) (content []byte, status int, w
 	if !resolvers.Authenticated(r.Context()) {
 		limit = maxStrangersBody
 	}
-	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(bodyTime)) // not every connection has one
 	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = connection.SetReadDeadline(time.Time{})
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, http.StatusRequestEntityTooLarge, fmt.Sprintf("The request is larger than Platen accepts: its body has more than %d bytes. Give large images an address, or split the data.", limit)

@@ -46,6 +46,7 @@ type Server struct {
 	answers     *answers
 	connections *connections
 	initTime    time.Duration
+	bodyTime    time.Duration
 	draining    atomic.Bool
 }
 
@@ -59,7 +60,7 @@ const maxStrangersBody = 64 << 10
 
 // New makes the server.
 func New(o Options) *Server {
-	s := &Server{Options: o, answers: newAnswers(defaultAnswerBounds, o.Metrics), connections: newConnections(o.DB, o.Log, o.Metrics), initTime: initTime}
+	s := &Server{Options: o, answers: newAnswers(defaultAnswerBounds, o.Metrics), connections: newConnections(o.DB, o.Log, o.Metrics), initTime: initTime, bodyTime: bodyTime}
 	s.exec = s.executor()
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", s.authenticate(http.HandlerFunc(s.graphql)))
@@ -98,7 +99,17 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", id)
 		ctx := platen.WithRequestID(r.Context(), id)
 		start, seen := time.Now(), &recorder{ResponseWriter: w, status: http.StatusOK}
+		connection := http.NewResponseController(w)
+		_ = connection.SetWriteDeadline(time.Time{}) // that of the request before; not every connection has one
+		if r.Body != nil && r.Body != http.NoBody {
+			// Also of a request that is refused: net/http waits for the body before it answers.
+			_ = connection.SetReadDeadline(time.Now().Add(s.bodyTime))
+			r.Body = &arriving{r.Body, connection}
+		}
 		defer func() { // a stream that is cut off panics
+			if seen.status != http.StatusSwitchingProtocols {
+				_ = connection.SetWriteDeadline(time.Now().Add(writeTime)) // what is not sent yet
+			}
 			level := slog.LevelInfo
 			if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
 				level = slog.LevelDebug // probes come every few seconds
@@ -109,6 +120,21 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(seen, r.WithContext(ctx))
 	})
+}
+
+// arriving is a body that has a time to come in. When it has, the connection is watched for
+// the client's leaving, which may take longer.
+type arriving struct {
+	io.ReadCloser
+	connection *http.ResponseController
+}
+
+func (a *arriving) Read(into []byte) (int, error) {
+	n, err := a.ReadCloser.Read(into)
+	if errors.Is(err, io.EOF) {
+		_ = a.connection.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // recorder notes what was answered.
@@ -258,7 +284,6 @@ const uploadPause = 30 * time.Second
 // upload takes the bytes of an upload from whoever holds its signed address.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	body := &pausing{r.Body, http.NewResponseController(w), uploadPause}
-	defer func() { _ = body.connection.SetReadDeadline(time.Time{}) }()
 	u, err := s.Pipeline.Receive(r.Context(), r.URL.Path, r.URL.Query().Get("signature"), r.ContentLength, body)
 	var mistake *platen.Error
 	switch {

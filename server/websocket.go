@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -351,11 +349,18 @@ func (c *socket) authenticate(payload json.RawMessage) (code int, why string) {
 			return closeBadRequest, "Invalid message: its payload has to be an object"
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		header, ok := fields[name].(string)
-		if !strings.EqualFold(name, "authorization") || !ok || header == "" {
-			continue
+	header := ""
+	for name, value := range fields {
+		text, ok := value.(string)
+		switch {
+		case !strings.EqualFold(name, "authorization") || !ok || text == "":
+		case header != "":
+			return closeBadRequest, "Invalid message: its payload has more than one authorization"
+		default:
+			header = text
 		}
+	}
+	if header != "" {
 		token, err := c.server.token(c.ctx, header)
 		if errors.Is(err, errToken) {
 			return closeForbidden, "Forbidden: the API token is unknown, revoked or expired"
@@ -411,11 +416,18 @@ func (c *socket) subscribe(id string, payload json.RawMessage) {
 		_ = c.send(nil, "error", id, encodeList(why))
 		return
 	}
+	if !c.connection.begin() {
+		why := gqlError("TOO_MANY_OPERATIONS", fmt.Sprintf("An API token has at most %d operations at a time on the websockets of a node: complete some.", maxRunning))
+		_ = c.send(o, "error", id, encodeList(why))
+		cancel()
+		return
+	}
 	go c.run(ctx, id, o, params)
 }
 
 // run executes an operation, and says that it is complete.
 func (c *socket) run(ctx context.Context, id string, o *socketOperation, params *graphql.RawParams) {
+	defer c.connection.done()
 	defer o.cancel()
 	defer func() {
 		if p := recover(); p != nil {

@@ -1184,7 +1184,26 @@ func TestR7_5AWebsocketThatIsNotReadIsClosedWithAReasonAndOthersLoseNothing(t *t
 		t.Errorf("the writer took %v", took)
 	}
 	<-first
-	stalled := time.Now()
+	// The server gives a client 10 s to take what was sent, and as long to take why it is
+	// closed. Time itself has to pass: to a client that does not read, nothing happens.
+	stalled := time.NewTimer(13 * time.Second)
+	messages := 0 // that were on their way
+	reading.Go(func() {
+		<-stalled.C
+		for {
+			text, closed := slow.read()
+			if closed != nil {
+				if closed.Code != websocket.CloseTryAgainLater || !strings.Contains(closed.Text, "Too slow") {
+					t.Errorf("closed with %v", closed)
+				}
+				return
+			}
+			messages++
+			if !strings.Contains(text, `"next"`) {
+				t.Errorf("got %.200s", text)
+			}
+		}
+	})
 	reading.Wait()
 	t.Logf("the others had read all after %v", time.Since(start))
 
@@ -1207,24 +1226,6 @@ func TestR7_5AWebsocketThatIsNotReadIsClosedWithAReasonAndOthersLoseNothing(t *t
 		}
 	}
 
-	// The server gives a client 10 s to take what was sent, and as long to take why it is
-	// closed. Time itself has to pass: to a client that does not read, nothing happens.
-	time.Sleep(time.Until(stalled.Add(13 * time.Second)))
-	messages := 0 // that were on their way
-	for {
-		text, closed := slow.read()
-		if closed == nil {
-			messages++
-			if !strings.Contains(text, `"next"`) {
-				t.Errorf("got %.200s", text)
-			}
-			continue
-		}
-		if closed.Code != websocket.CloseTryAgainLater || !strings.Contains(closed.Text, "Too slow") {
-			t.Errorf("closed with %v", closed)
-		}
-		break
-	}
 	if messages > 10 {
 		t.Errorf("%d messages of 2 MB were on their way", messages)
 	}
