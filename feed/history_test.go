@@ -195,6 +195,7 @@ func TestR1_2AReaderWhoseContextEndsIsToldNothingThatWaits(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ctx, end := context.WithCancel(t.Context())
+	defer end()
 	entries, err := b.hub.Documents(ctx, b.scope, "", allDocuments)
 	if err != nil {
 		t.Fatal(err)
