@@ -4,14 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"platen"
 	"slices"
 	"sync"
 	"time"
 
-	"platen/storage"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"platen"
+	"platen/storage"
 )
 
 const (

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,15 +122,16 @@ func (e *eventStream) next(answer []byte) error {
 			return r
 		}, answer)
 	}
-	return e.write("event: next\ndata: " + string(answer) + "\n\n")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.write(slices.Concat([]byte("event: next\ndata: "), answer, []byte("\n\n")))
 }
 
-// end says that there is no more to come. The connection may serve other requests then,
-// which have not the time of this one.
+// end says that there is no more to come.
 func (e *eventStream) end() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.writeLocked("event: complete\ndata: \n\n"); err != nil {
+	if err := e.write([]byte("event: complete\ndata: \n\n")); err != nil {
 		return err
 	}
 	e.ending.Lock()
@@ -139,7 +140,6 @@ func (e *eventStream) end() error {
 		return errStreamOver
 	}
 	e.closed = true
-	_ = e.control.SetWriteDeadline(time.Time{})
 	return nil
 }
 
@@ -149,25 +149,13 @@ func (e *eventStream) comment() error {
 		return nil
 	}
 	defer e.mu.Unlock()
-	return e.writeLocked(":\n\n")
+	return e.write([]byte(":\n\n"))
 }
 
-func (e *eventStream) write(text string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.writeLocked(text)
-}
-
-func (e *eventStream) writeLocked(text string) error {
-	for len(text) > 0 {
-		if err := e.mayWrite(); err != nil {
-			return err
-		}
-		n := min(len(text), pieceSize)
-		if _, err := io.WriteString(e.w, text[:n]); err != nil {
-			return err
-		}
-		text = text[n:]
+// write writes at once; e.mu is locked.
+func (e *eventStream) write(text []byte) error {
+	if err := inPieces(e.w, text, e.mayWrite); err != nil {
+		return err
 	}
 	if err := e.mayWrite(); err != nil {
 		return err

@@ -45,7 +45,7 @@ func (s *Server) overHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Add("Vary", "Accept, Authorization")
 	as := accepted(r.Header.Values("Accept"))
 	if as == "" || as == typeEvents && r.Method == http.MethodHead { // a stream without a body would have no end
-		s.answerRefusal(w, typeJSON, http.StatusNotAcceptable, "The answer can be "+typeGraphQL+", "+typeJSON+" or "+typeEvents+": name one of them in Accept.")
+		answerRefusal(w, typeJSON, http.StatusNotAcceptable, "The answer can be "+typeGraphQL+", "+typeJSON+" or "+typeEvents+": name one of them in Accept.")
 		return
 	}
 	if as != typeEvents {
@@ -56,14 +56,14 @@ func (s *Server) overHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}()
 	}
-	params, ok := s.read(w, r, as)
+	params, ok := readParameters(w, r, as)
 	if !ok {
 		return
 	}
 	operation, errs := s.prepare(r.Context(), params)
 	if len(errs) == 0 && r.Method != http.MethodPost && operation.Operation.Operation == ast.Mutation {
 		h.Set("Allow", http.MethodPost)
-		s.answerRefusal(w, as, http.StatusMethodNotAllowed, "GET changes nothing: send a mutation with POST.")
+		answerRefusal(w, as, http.StatusMethodNotAllowed, "GET changes nothing: send a mutation with POST.")
 		return
 	}
 	if as == typeEvents {
@@ -81,20 +81,25 @@ func (s *Server) overHTTP(w http.ResponseWriter, r *http.Request) {
 	s.execute(r.Context(), operation, func(answer []byte) error {
 		h.Set("Content-Type", as+"; charset=utf-8")
 		h.Set("Content-Length", strconv.Itoa(len(answer)))
-		return inPieces(w, answer)
+		return inPieces(w, answer, func() error {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has one
+			return nil
+		})
 	})
 }
 
-// inPieces writes an answer to a client that may take long for it, as long as it reads on.
-func inPieces(w http.ResponseWriter, answer []byte) error {
-	connection := http.NewResponseController(w)
-	for len(answer) > 0 {
-		n := min(len(answer), pieceSize)
-		_ = connection.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has one
-		if _, err := w.Write(answer[:n]); err != nil {
+// inPieces writes to a client that may take long, as long as it reads on: each piece may
+// have a time of its own.
+func inPieces(w io.Writer, text []byte, mayWrite func() error) error {
+	for len(text) > 0 {
+		if err := mayWrite(); err != nil {
 			return err
 		}
-		answer = answer[n:]
+		n := min(len(text), pieceSize)
+		if _, err := w.Write(text[:n]); err != nil {
+			return err
+		}
+		text = text[n:]
 	}
 	return nil
 }
@@ -150,8 +155,8 @@ func accepted(headers []string) string {
 	return best
 }
 
-// read reads the parameters of a request, or refuses it.
-func (s *Server) read(w http.ResponseWriter, r *http.Request, as string) (*graphql.RawParams, bool) {
+// readParameters reads the parameters of a request, or refuses it.
+func readParameters(w http.ResponseWriter, r *http.Request, as string) (*graphql.RawParams, bool) {
 	fields := map[string]json.RawMessage{}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -160,21 +165,21 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, as string) (*graph
 		media, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if charset := parameters["charset"]; err != nil || media != typeJSON || charset != "" && !strings.EqualFold(charset, "utf-8") {
 			w.Header().Set("Accept-Post", typeJSON)
-			s.answerRefusal(w, as, http.StatusUnsupportedMediaType, "The body has to be JSON in UTF-8, with Content-Type: "+typeJSON+".")
+			answerRefusal(w, as, http.StatusUnsupportedMediaType, "The body has to be JSON in UTF-8, with Content-Type: "+typeJSON+".")
 			return nil, false
 		}
 		body, status, why := body(w, r)
 		if why != "" {
-			s.answerRefusal(w, as, status, why)
+			answerRefusal(w, as, status, why)
 			return nil, false
 		}
 		if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-			s.answerRefusal(w, as, http.StatusBadRequest, "The body is not a GraphQL request: a JSON object with query, and perhaps variables, operationName and extensions.")
+			answerRefusal(w, as, http.StatusBadRequest, "The body is not a GraphQL request: a JSON object with query, and perhaps variables, operationName and extensions.")
 			return nil, false
 		}
 	default:
 		w.Header().Set("Allow", allowed)
-		s.answerRefusal(w, as, http.StatusMethodNotAllowed, "Use GET or POST.")
+		answerRefusal(w, as, http.StatusMethodNotAllowed, "Use GET or POST.")
 		return nil, false
 	}
 	params, err := parameters(fields)
@@ -182,7 +187,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, as string) (*graph
 		err = errNoQuery
 	}
 	if err != nil {
-		s.answerRefusal(w, as, http.StatusBadRequest, "This is not a GraphQL request: "+err.Error()+".")
+		answerRefusal(w, as, http.StatusBadRequest, "This is not a GraphQL request: "+err.Error()+".")
 		return nil, false
 	}
 	params.Headers = r.Header
@@ -226,7 +231,7 @@ func body(w http.ResponseWriter, r *http.Request) (content []byte, status int, w
 }
 
 // answerRefusal answers a request that is not one of GraphQL over HTTP.
-func (s *Server) answerRefusal(w http.ResponseWriter, as string, status int, message string) {
+func answerRefusal(w http.ResponseWriter, as string, status int, message string) {
 	if as == typeEvents {
 		as = typeJSON // there is no stream yet
 	}

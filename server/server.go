@@ -16,14 +16,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"platen"
 	"platen/pipeline"
 	"platen/resolvers"
 	"platen/storage"
-
-	"github.com/99designs/gqlgen/graphql/executor"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // Options are what the server serves.
@@ -45,7 +45,6 @@ type Server struct {
 	exec        *executor.Executor
 	answers     *answers
 	connections *connections
-	initTime    time.Duration
 	bodyTime    time.Duration
 	draining    atomic.Bool
 }
@@ -60,7 +59,7 @@ const maxStrangersBody = 64 << 10
 
 // New makes the server.
 func New(o Options) *Server {
-	s := &Server{Options: o, answers: newAnswers(defaultAnswerBounds, o.Metrics), connections: newConnections(o.DB, o.Log, o.Metrics), initTime: initTime, bodyTime: bodyTime}
+	s := &Server{Options: o, answers: newAnswers(defaultAnswerBounds, o.Metrics), connections: newConnections(o.DB, o.Log, o.Metrics), bodyTime: bodyTime}
 	s.exec = s.executor()
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", s.authenticate(http.HandlerFunc(s.graphql)))
@@ -103,8 +102,8 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		_ = connection.SetWriteDeadline(time.Time{}) // that of the request before; not every connection has one
 		if r.Body != nil && r.Body != http.NoBody {
 			// Also of a request that is refused: net/http waits for the body before it answers.
+			// It clears the deadline itself, once the body has come to its end.
 			_ = connection.SetReadDeadline(time.Now().Add(s.bodyTime))
-			r.Body = &arriving{r.Body, connection}
 		}
 		defer func() { // a stream that is cut off panics
 			if seen.status != http.StatusSwitchingProtocols {
@@ -120,21 +119,6 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(seen, r.WithContext(ctx))
 	})
-}
-
-// arriving is a body that has a time to come in. When it has, the connection is watched for
-// the client's leaving, which may take longer.
-type arriving struct {
-	io.ReadCloser
-	connection *http.ResponseController
-}
-
-func (a *arriving) Read(into []byte) (int, error) {
-	n, err := a.ReadCloser.Read(into)
-	if errors.Is(err, io.EOF) {
-		_ = a.connection.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }
 
 // recorder notes what was answered.

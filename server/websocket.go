@@ -78,8 +78,7 @@ func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
 		cancel()
 		return
 	}
-	c.open(conn)
-	go c.serve()
+	go c.serve(c.open(conn))
 }
 
 // taker is a response whose connection, once it is taken over, is written to in pieces.
@@ -142,7 +141,8 @@ type socket struct {
 // socketOperation is an operation that is not complete.
 type socketOperation struct{ cancel context.CancelFunc }
 
-func (c *socket) open(conn *websocket.Conn) {
+// open begins with the connection, and tells whether it was closed before.
+func (c *socket) open(conn *websocket.Conn) (closed bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
 	c.conn = conn
@@ -151,6 +151,7 @@ func (c *socket) open(conn *websocket.Conn) {
 		c.closeWithin(writeTime, closeTryAgain, fmt.Sprintf("Too slow: nothing was read for %v; come back with your last cursor", writeTime))
 	})
 	c.slow.Stop()
+	return c.end != nil
 }
 
 // alive gives the client time until the next sign of life.
@@ -174,7 +175,7 @@ func (c *socket) closeWithin(wait time.Duration, code int, reason string) {
 		c.end = &websocket.CloseError{Code: code, Text: reason}
 	}
 	c.closing.Unlock()
-	if first && conn != nil { // else serve will see it
+	if first && conn != nil { // else open tells serve
 		c.sayWhy(wait)
 	}
 }
@@ -209,8 +210,9 @@ func (c *socket) progress() (until time.Time, ok bool) {
 	return time.Now().Add(2 * writeTime), true
 }
 
-// serve reads messages until the connection ends.
-func (c *socket) serve() {
+// serve reads messages until the connection ends; of one that was closed before it was
+// open, until the client has answered.
+func (c *socket) serve(closed bool) {
 	start := time.Now()
 	var err error
 	defer func() {
@@ -230,14 +232,14 @@ func (c *socket) serve() {
 		}
 		c.server.Log.InfoContext(c.ctx, "websocket over", "account", account, "ms", time.Since(start).Milliseconds(), "why", err)
 	}()
-	if c.ended() != nil { // before it was open
+	if closed {
 		c.sayWhy(closingTime)
 	}
 	if c.conn.Subprotocol() == "" {
 		c.close(closeBadSubprotocol, "Subprotocol not acceptable: speak "+subprotocol)
 	}
 	c.alive()
-	tooLate := time.AfterFunc(c.server.initTime, func() { c.close(closeInitTimeout, "Connection initialisation timeout") })
+	tooLate := time.AfterFunc(initTime, func() { c.close(closeInitTimeout, "Connection initialisation timeout") })
 	defer tooLate.Stop()
 	defer every(pingInterval, func() {
 		_ = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTime))

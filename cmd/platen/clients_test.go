@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -96,71 +94,25 @@ func TestR7_4TheStockClientsFollowADocumentToItsEnd(t *testing.T) {
 	}
 }
 
-// cutter passes connections on to one of several nodes, and cuts them when it is told to.
-type cutter struct {
-	address string
-	nodes   []string
-
-	mu      sync.Mutex
-	open    []net.Conn
-	turn    int
-	refused int // connections to refuse yet
-}
-
-func newCutter(t *testing.T, nodes ...string) *cutter {
+// balancer is the address of one of several nodes. switchOver cuts everybody off, refuses
+// some who come back, and turns to the next node.
+func balancer(t *testing.T, nodes ...string) (address string, switchOver func(refuse int)) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &cutter{address: "http://" + listener.Addr().String(), nodes: nodes}
-	t.Cleanup(func() {
-		listener.Close()
-		p.cut(0)
-	})
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			p.pass(client)
+	turn, refused := 0, 0
+	l := newLink(t, listener, func() (net.Conn, error) {
+		if refused > 0 {
+			refused--
+			return nil, net.ErrClosed
 		}
-	}()
-	return p
-}
-
-func (p *cutter) pass(client net.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.refused > 0 {
-		p.refused--
-		client.Close()
-		return
+		return net.Dial("tcp", strings.TrimPrefix(nodes[turn%len(nodes)], "http://"))
+	})
+	return "http://" + listener.Addr().String(), func(refuse int) {
+		l.cut(func() { turn++; refused = refuse })
 	}
-	node, err := net.Dial("tcp", strings.TrimPrefix(p.nodes[p.turn%len(p.nodes)], "http://"))
-	if err != nil {
-		client.Close()
-		return
-	}
-	p.open = append(p.open, client, node)
-	for from, to := range map[net.Conn]net.Conn{client: node, node: client} {
-		go func() {
-			_, _ = io.Copy(to, from)
-			to.Close()
-		}()
-	}
-}
-
-// cut cuts every connection, refuses some more, and turns to the next node.
-func (p *cutter) cut(refuse int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, conn := range p.open {
-		conn.Close()
-	}
-	p.open, p.refused = nil, refuse
-	p.turn++
 }
 
 func TestR7_3TheFollowerOfTheGuideMissesNothingWhenItIsCutOffAndSentToAnotherNode(t *testing.T) {
@@ -170,10 +122,10 @@ func TestR7_3TheFollowerOfTheGuideMissesNothingWhenItIsCutOffAndSentToAnotherNod
 		"PLATEN_BLOB_URL=file://" + dir + "/documents", "PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-the-follower"}
 	one := startProgram(t, emptyFolder(t), environ...)
 	other := startProgram(t, emptyFolder(t), append(environ, "PLATEN_ROLES=api")...)
-	p := newCutter(t, one.baseURL, other.baseURL)
+	address, switchOver := balancer(t, one.baseURL, other.baseURL)
 	c := &client{t: t, base: one.baseURL, live: "live-token-of-the-follower"}
 
-	follow := nodeCommand(t, guideScripts(t), "follow.mjs", p.address)
+	follow := nodeCommand(t, guideScripts(t), "follow.mjs", address)
 	follow.Env = append(os.Environ(), "TOKEN="+c.live)
 	out, err := follow.StdoutPipe()
 	if err != nil {
@@ -219,7 +171,7 @@ func TestR7_3TheFollowerOfTheGuideMissesNothingWhenItIsCutOffAndSentToAnotherNod
 		made := c.submit(vars{"html": fmt.Sprintf("<p>round %d</p>", round)})
 		want = append(want, made.ID+" PENDING", made.ID+" PROCESSED final")
 		if round%2 == 0 {
-			p.cut(round / 2) // often before it has read these
+			switchOver(round / 2) // often before it has read these
 		}
 		if round == 3 {
 			continue // and what comes between two cuts
@@ -238,7 +190,7 @@ func TestR7_3TheFollowerOfTheGuideMissesNothingWhenItIsCutOffAndSentToAnotherNod
 func TestR7_4TheStockClientComesBackByItself(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
-	p := newCutter(t, c.base)
+	address, switchOver := balancer(t, c.base)
 	picture := newGate(t, assets, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(logo()) }))
 	dir := guideScripts(t)
 	script, err := os.ReadFile(filepath.Join(dir, "watch.mjs"))
@@ -250,7 +202,7 @@ func TestR7_4TheStockClientComesBackByItself(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "wait.mjs"), script, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	watch := nodeCommand(t, dir, "wait.mjs", p.address)
+	watch := nodeCommand(t, dir, "wait.mjs", address)
 	watch.Env = append(os.Environ(), "TOKEN="+c.live)
 	out, err := watch.StdoutPipe()
 	if err != nil {
@@ -264,7 +216,7 @@ func TestR7_4TheStockClientComesBackByItself(t *testing.T) {
 		lines = append(lines, scanner.Text()[:strings.Index(scanner.Text(), " ")]+scanner.Text()[strings.Index(scanner.Text(), " ")+23:])
 		switch len(lines) {
 		case 1:
-			p.cut(1)
+			switchOver(1)
 		case 2:
 			picture.open()
 		}

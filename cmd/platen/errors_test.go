@@ -5,14 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/vektah/gqlparser/v2"
@@ -21,64 +19,6 @@ import (
 	root "platen"
 	"platen/storage"
 )
-
-// line is the one between a program and its database.
-type line struct {
-	socket string // of the server
-	mu     sync.Mutex
-	down   bool
-	ends   []net.Conn
-}
-
-// newLine listens on a socket in dir.
-func newLine(t *testing.T, dir, socket string) *line {
-	t.Helper()
-	listener, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	l := &line{socket: socket}
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			l.join(client)
-		}
-	}()
-	return l
-}
-
-func (l *line) join(client net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	server, err := net.Dial("unix", l.socket)
-	if l.down || err != nil {
-		client.Close()
-		return
-	}
-	l.ends = append(l.ends, client, server)
-	pass := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from)
-		to.Close()
-	}
-	go pass(client, server)
-	go pass(server, client)
-}
-
-// cut ends all connections, and lets none come about until it is mended.
-func (l *line) cut(down bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.down = down; down {
-		for _, end := range l.ends {
-			end.Close()
-		}
-		l.ends = nil
-	}
-}
 
 // shortest writes the shortest operation that asks for a root field: with what its
 // arguments need, and as little of the answer as can be.
@@ -143,7 +83,17 @@ var typeName = regexp.MustCompile(`"__typename":"\w+"`)
 func TestNothingThatTheDatabaseSaysReachesAClient(t *testing.T) {
 	t.Parallel()
 	dir, database := emptyFolder(t), newDatabase(t)
-	line := newLine(t, dir, filepath.Join(shared.config.dataDir, "postgres", ".s.PGSQL.5432"))
+	listener, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := false
+	toDatabase := newLink(t, listener, func() (net.Conn, error) {
+		if away {
+			return nil, net.ErrClosed
+		}
+		return net.Dial("unix", filepath.Join(shared.config.dataDir, "postgres", ".s.PGSQL.5432"))
+	})
 	const token = "live-token-of-the-test-of-errors"
 	p := startProgram(t, dir, testKey, "PLATEN_ROLES=api", "PLATEN_BLOB_URL=file://"+dir+"/documents", "PLATEN_BOOTSTRAP_LIVE_TOKEN="+token,
 		"DATABASE_URL="+dsnIn(dir, database))
@@ -263,8 +213,8 @@ func TestNothingThatTheDatabaseSaysReachesAClient(t *testing.T) {
 	}
 
 	// And when there is no database at all.
-	line.cut(true)
-	t.Cleanup(func() { line.cut(false) })
+	toDatabase.cut(func() { away = true })
+	t.Cleanup(func() { toDatabase.cut(func() { away = false }) })
 	status, answer := say("{ account { id } }", "application/json")
 	if innocent("a request without a database", answer); status != http.StatusServiceUnavailable || !strings.Contains(answer, `"UNAVAILABLE"`) {
 		t.Errorf("%d %s", status, answer)
@@ -283,9 +233,9 @@ func TestNothingThatTheDatabaseSaysReachesAClient(t *testing.T) {
 		}
 		break
 	}
-	line.cut(false)
+	toDatabase.cut(func() { away = false })
 	if _, err := p.db.APITokenBySecret(t.Context(), root.HashTokenSecret(token)); storage.Unavailable(err) {
-		t.Error("the line is mended, and the database stays away")
+		t.Error("the database is there again, and stays away")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 type eventStream struct {
 	t      *testing.T
 	body   *bufio.Reader
+	close  func() error
 	header http.Header
 }
 
@@ -37,14 +38,13 @@ func (c *client) stream(token, body string) *eventStream {
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream; charset=utf-8" {
 		c.t.Fatalf("%d %v", response.StatusCode, response.Header)
 	}
-	return &eventStream{c.t, bufio.NewReader(response.Body), response.Header}
+	return &eventStream{c.t, bufio.NewReader(response.Body), response.Body.Close, response.Header}
 }
 
 // next reads the next event, comments left out: its name and its data.
 func (s *eventStream) next() (event, data string, err error) {
 	s.t.Helper()
-	stop := time.AfterFunc(patience, func() { panic("nothing came") })
-	defer stop.Stop()
+	defer time.AfterFunc(patience, func() { _ = s.close() }).Stop() // then reading is an error
 	for {
 		line, err := s.body.ReadString('\n')
 		if err != nil {
