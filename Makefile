@@ -1,13 +1,18 @@
 # Platen. `make` lists the targets.
 
-GO        ?= go
-CACHE     := .cache
-VERSITYGW := $(CACHE)/bin/versitygw
-MINIO     := $(CACHE)/bin/minio
-CLIENTS   := cmd/platen/testdata/clients/node_modules/.package-lock.json
-SERVERS   := TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) TEST_MINIO=$(CURDIR)/$(MINIO)
+GO          ?= go
+CACHE       := .cache
+VERSITYGW   := $(CACHE)/bin/versitygw
+MINIO       := $(CACHE)/bin/minio
+CLIENTS     := cmd/platen/testdata/clients/node_modules/.package-lock.json
+WEB         := web/dist/index.html
+WEB_MODULES := web/node_modules/.package-lock.json
+SERVERS     := TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) TEST_MINIO=$(CURDIR)/$(MINIO)
 
-.PHONY: help run bucket build test test/race pictures generate format lint
+# What scripts/install-node brought, where it had to.
+export PATH := $(CURDIR)/$(CACHE)/node/bin:$(PATH)
+
+.PHONY: help run dev bucket build web test test/race chaos pictures generate format lint audit fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,23 +22,35 @@ run: ## Install what is missing, build, and start the server
 	@$(MAKE) --no-print-directory build
 	@exec bin/platen serve
 
+dev: web ## Serve the page as its sources change, before a server that runs (PLATEN_SERVER)
+	cd web && npm run --silent generate && npm run --silent dev
+
 bucket: $(VERSITYGW) ## Start a small S3 server with the bucket "documents" on this machine, to play with
 	@mkdir -p $(CACHE)/bucket/documents
 	@echo 'endpoint http://127.0.0.1:9000  path style  bucket documents  access key id platen  secret access key platen-secret'
 	@ROOT_ACCESS_KEY_ID=platen ROOT_SECRET_ACCESS_KEY=platen-secret exec $(VERSITYGW) --port 127.0.0.1:9000 --quiet posix $(CURDIR)/$(CACHE)/bucket
 
-build: ## Build bin/platen
+build: ## Build bin/platen, with the page where Node can build it
 	@scripts/check-go
+	@if scripts/check-node; then $(MAKE) --no-print-directory web; else echo 'the binary is built without the page'; fi
 	$(GO) build -trimpath -o bin/platen ./cmd/platen
+
+web: $(WEB) ## Build the page
 
 test: ## Install what is missing and run all tests
 	@scripts/install-packages run test
 	@scripts/check-go
-	@$(MAKE) --no-print-directory $(VERSITYGW) $(MINIO) $(CLIENTS)
-	$(SERVERS) $(GO) test -timeout 15m ./...
+	@scripts/install-node $(CACHE)/node
+	@$(MAKE) --no-print-directory $(VERSITYGW) $(MINIO) $(CLIENTS) web
+	cd web && npm run --silent test
+	$(SERVERS) $(GO) test -timeout 20m ./...
 
 test/race: ## The tests of what runs concurrently, under the race detector
 	$(SERVERS) $(GO) test -race -timeout 20m ./delivery/... ./egress ./feed ./keyring ./pipeline ./resolvers ./server ./storage/...
+
+chaos: ## Kill nodes, browsers and databases at random under load (TEST_KILLS=200, TEST_SEED=...)
+	@scripts/install-packages run test
+	TEST_KILLS=$${TEST_KILLS:-200} $(GO) test -timeout 120m ./cmd/platen -run TestR9_1NothingThatWasAccepted -v -count 1
 
 pictures: ## Make the pictures of the guides anew, from docs/examples
 	@scripts/install-packages run test
@@ -54,6 +71,13 @@ lint: ## Check format, vet, staticcheck, generated code and modules
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 
+audit: ## Licences, and known holes in what Platen is built of (GOVULNDB=folder without a network)
+	@scripts/licences
+	@scripts/audit
+
+fuzz: ## Run each fuzz target for FUZZ_TIME (10s)
+	@scripts/fuzz
+
 # An S3 server with AWS's permissions, for the tests; built once, some minutes.
 $(VERSITYGW):
 	@echo 'building versitygw, an S3 server for the tests (once)'
@@ -68,3 +92,11 @@ $(MINIO):
 $(CLIENTS): cmd/platen/testdata/clients/package-lock.json
 	cd cmd/platen/testdata/clients && npm ci --no-progress --loglevel=error
 	@touch $@
+
+# The page: what is built is part of the binary, and not of the repository.
+$(WEB_MODULES): web/package-lock.json web/package.json web/.npmrc
+	cd web && npm ci --no-progress --loglevel=error
+	@touch $@
+
+$(WEB): $(WEB_MODULES) schema.graphqls $(shell git ls-files --cached --others --exclude-standard web ':!web/dist' ':!*.go')
+	cd web && npm run --silent generate && npm run --silent check && npm run --silent build

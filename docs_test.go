@@ -87,20 +87,43 @@ func TestEveryCodeOfAnErrorIsInTheContract(t *testing.T) {
 
 func TestTheTestsThatGuardTheRequirementsExist(t *testing.T) {
 	t.Parallel()
-	guards := found("`([a-z0-9/.]+: Test\\w+)`", read(t, "docs/requirements.md"))
+	guards := named(t, "docs/requirements.md")
 	if len(guards) < 30 {
 		t.Fatalf("only %d tests are named in docs/requirements.md", len(guards))
 	}
+}
+
+func TestTheTestsThatTryTheThreatsExist(t *testing.T) {
+	t.Parallel()
+	if guards := named(t, "docs/security.md"); len(guards) < 40 {
+		t.Errorf("only %d tests are named in docs/security.md", len(guards))
+	}
+	page := read(t, "docs/security.md")
+	for threat := 1; threat <= 19; threat++ {
+		row := regexp.MustCompile(`(?m)^\| T` + strconv.Itoa(threat) + ` \|.*$`).FindString(page)
+		if len(found("`([a-z/.]+: (?:Test|Fuzz)\\w+)`", row)) == 0 {
+			t.Errorf("docs/security.md names no test that tries T%d", threat)
+		}
+	}
+}
+
+// named are the tests that a page names, which have to exist.
+func named(t *testing.T, page string) []string {
+	t.Helper()
+	guards := found("`([a-z0-9/.]+: (?:Test|Fuzz)\\w+)`", read(t, page))
 	for _, guard := range guards {
 		folder, name, _ := strings.Cut(guard, ": ")
 		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(files, func(file string) bool { return strings.Contains(read(t, file), "func "+name+"(t ") }) {
-			t.Errorf("docs/requirements.md names %s, which does not exist", guard)
+		if !slices.ContainsFunc(files, func(file string) bool {
+			return strings.Contains(read(t, file), "func "+name+"(t ") || strings.Contains(read(t, file), "func "+name+"(f ")
+		}) {
+			t.Errorf("%s names %s, which does not exist", page, guard)
 		}
 	}
+	return guards
 }
 
 func TestTheConfigurationIsExplainedWhereverItIsRead(t *testing.T) {

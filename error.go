@@ -18,6 +18,7 @@ const (
 	CodeKeyReused           ErrorCode = "IDEMPOTENCY_KEY_REUSED"
 	CodePathTemplateInvalid ErrorCode = "PATH_TEMPLATE_INVALID"
 	CodeTemplateInvalid     ErrorCode = "TEMPLATE_INVALID"
+	CodeQueueFull           ErrorCode = "QUEUE_FULL"
 )
 
 // Error is one mistake that the caller can understand and act on.
@@ -28,6 +29,8 @@ type Error struct {
 	ID      string   // of the object that was not found
 	Line    int      // in the Liquid source, 1-based
 	Column  int      // in characters, 1-based
+	// RetryAfter is in how many seconds to try again what was refused because too much waits.
+	RetryAfter int
 }
 
 func (e *Error) Error() string {

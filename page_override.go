@@ -12,7 +12,7 @@ type PageOverride struct {
 	PageRanges                                       *string // "": all pages again
 	Outline, Tagged                                  *bool
 	Media                                            *Media
-	NoJavaScript                                     *bool
+	NoJavaScript, NoNetwork                          *bool
 	// WaitFor replaces what was waited for as a whole. One without conditions takes it away.
 	WaitFor *WaitFor
 	Timeout *int
@@ -46,6 +46,7 @@ func (o PageOverride) Over(base PageSettings) PageSettings {
 	override(&base.Tagged, o.Tagged)
 	override(&base.Media, o.Media)
 	override(&base.NoJavaScript, o.NoJavaScript)
+	override(&base.NoNetwork, o.NoNetwork)
 	if o.WaitFor != nil {
 		base.WaitFor = o.WaitFor
 		if base.Waits() == (WaitFor{}) {

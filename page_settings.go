@@ -79,6 +79,8 @@ type PageSettings struct {
 	// NoJavaScript refuses scripts, and shows what noscript elements hold. What has no
 	// scripts is rendered without them either way.
 	NoJavaScript bool `json:"noJavaScript,omitempty"`
+	// NoNetwork refuses every request of the page, whatever the operator allows.
+	NoNetwork bool `json:"noNetwork,omitempty"`
 	// WaitFor is what has to be true before printing, beside the load event and the fonts.
 	WaitFor *WaitFor `json:"waitFor,omitempty"`
 	Timeout int      `json:"timeout"` // seconds for the whole render

@@ -161,13 +161,13 @@ func TestR2_3AnOverrideReachesEverySetting(t *testing.T) {
 	want := PageSettings{
 		Width: "1in", Height: "2in", Orientation: Landscape, MarginTop: "1mm", MarginRight: "2mm", MarginBottom: "3mm", MarginLeft: "4mm",
 		Scale: 0.5, PrintBackground: true, PreferCSSPageSize: true, PageRanges: "2-", Outline: true, Tagged: true, Media: MediaScreen,
-		NoJavaScript: true, WaitFor: &WaitFor{Selector: ".done"}, Timeout: 7,
+		NoJavaScript: true, NoNetwork: true, WaitFor: &WaitFor{Selector: ".done"}, Timeout: 7,
 	}
 	all := PageOverride{
 		Width: &want.Width, Height: &want.Height, Orientation: &want.Orientation, MarginTop: &want.MarginTop, MarginRight: &want.MarginRight,
 		MarginBottom: &want.MarginBottom, MarginLeft: &want.MarginLeft, Scale: &want.Scale, PrintBackground: &want.PrintBackground,
 		PreferCSSPageSize: &want.PreferCSSPageSize, PageRanges: &want.PageRanges, Outline: &want.Outline, Tagged: &want.Tagged,
-		Media: &want.Media, NoJavaScript: &want.NoJavaScript, WaitFor: want.WaitFor, Timeout: &want.Timeout,
+		Media: &want.Media, NoJavaScript: &want.NoJavaScript, NoNetwork: &want.NoNetwork, WaitFor: want.WaitFor, Timeout: &want.Timeout,
 	}
 	settings := reflect.ValueOf(want)
 	for i := range settings.NumField() {

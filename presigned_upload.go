@@ -2,6 +2,7 @@ package platen
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -32,8 +33,8 @@ func (u PresignedUpload) LogValue() slog.Value { return slog.StringValue(u.Strin
 
 func (u PresignedUpload) String() string { return "presigned upload to " + u.Destination() }
 
-// GoString implements fmt.GoStringer.
-func (u PresignedUpload) GoString() string { return u.String() }
+// Format implements fmt.Formatter, for all verbs.
+func (u PresignedUpload) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.String()) }
 
 // Destination is the address without its query, and so without its signature.
 func (u PresignedUpload) Destination() string { return AddressWithoutSecrets(u.URL) }

@@ -16,7 +16,7 @@ import (
 var rooms = map[string][]string{
 	".":                   {},
 	"cmd/platen":          {"*"},
-	"server":              {".", "pipeline", "resolvers", "storage"},
+	"server":              {".", "keyring", "pipeline", "resolvers", "storage", "web"},
 	"graph":               {".", "resolvers/scalar"},
 	"resolvers":           {".", "feed", "graph", "pipeline", "resolvers/scalar", "storage"},
 	"resolvers/scalar":    {},
@@ -33,9 +33,11 @@ var rooms = map[string][]string{
 	"storage/storagetest": {".", "embedpg", "storage"},
 	"keyring":             {},
 	"egress":              {},
+	"egress/egresstest":   {},
 	"sandbox":             {},
 	"embedpg":             {},
 	"migrations":          {},
+	"web":                 {},
 }
 
 // homes are the engines, and the only packages that may import them outside tests.
@@ -101,4 +103,36 @@ func TestEveryArrowGoesDownAndEveryEngineHasOneHome(t *testing.T) {
 // place is a package's folder in the repository.
 func place(importPath string) string {
 	return path.Clean(strings.TrimPrefix(strings.TrimPrefix(importPath, "platen"), "/"))
+}
+
+func TestEveryModuleThatIsRequiredIsJustified(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(read(t, "ARCHITECTURE.md"), "\n## What it is built of\n")
+	list, _, _ = strings.Cut(list, "\n## ")
+	justified := found("(?m)^\\| `([^`]+)` \\| \\S.{10,} \\|$", list)
+	for _, module := range mod.Require {
+		at := slices.Index(justified, module.Path)
+		switch {
+		case !module.Indirect && at < 0:
+			t.Errorf("go.mod requires %s: say why in ARCHITECTURE.md", module.Path)
+		case !module.Indirect:
+			justified = slices.Delete(justified, at, at+1)
+		}
+	}
+	if len(justified) > 0 {
+		t.Errorf("ARCHITECTURE.md justifies %v, which go.mod does not require", justified)
+	}
 }

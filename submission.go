@@ -75,6 +75,9 @@ func (s *Submission) Validate() Errors {
 	}
 	if s.Source == SourceURL {
 		errs = append(errs, ValidateAddress(s.URL)...)
+		if s.Content != nil && s.Content.Page.NoNetwork {
+			errs.Add(CodeInvalid, "A page at an address needs the network: allow it, or send the page as html.", "page", "network")
+		}
 	}
 	if len(s.Data) > MaxData {
 		errs.Add(CodeTooLarge, fmt.Sprintf("Data has at most %d bytes; this has %d.", MaxData, len(s.Data)), "data")

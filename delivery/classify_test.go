@@ -213,7 +213,7 @@ func TestRealRefusals(t *testing.T) {
 			platen.FailureAccessDenied, "AccessDenied", "The bucket refused the upload: the access key may not s3:PutObject on arn:aws:s3:::docs/a/k.pdf. Allow it in the user's policy, then retry the action."},
 		{"unknown key id", func(_ *s3test.Server, t *Target, _ *Object) { t.AccessKeyID = "AKIAOTHER" },
 			platen.FailureInvalidAccessKey, "InvalidAccessKeyId", "AKIAOTHER"},
-		{"wrong secret", func(_ *s3test.Server, t *Target, _ *Object) { t.SecretAccessKey = "x" + secret },
+		{"wrong secret", func(_ *s3test.Server, t *Target, _ *Object) { t.SecretAccessKey = platen.NewSecret("x" + secret) },
 			platen.FailureSignatureMismatch, "SignatureDoesNotMatch", "AKIAPLATEN"},
 		{"no bucket", func(_ *s3test.Server, t *Target, _ *Object) { t.Bucket = "nothing" },
 			platen.FailureNoSuchBucket, "NoSuchBucket", "no bucket named nothing at 127.0.0.1:"},

@@ -63,7 +63,7 @@ func (s *S3) Close() { s.http.CloseIdleConnections() }
 // Target is a bucket, and the keys with which to write into it.
 type Target struct {
 	AccessKeyID     string
-	SecretAccessKey string
+	SecretAccessKey platen.Secret
 	Region          string
 	Bucket          string
 	Endpoint        string // "": AWS
@@ -165,7 +165,7 @@ func (s *S3) client(t Target, call *exchange) *s3.Client {
 	options := s3.Options{
 		Region:       t.Region,
 		UsePathStyle: t.ForcePathStyle,
-		Credentials:  credentials.NewStaticCredentialsProvider(t.AccessKeyID, t.SecretAccessKey, ""),
+		Credentials:  credentials.NewStaticCredentialsProvider(t.AccessKeyID, t.SecretAccessKey.Reveal(), ""),
 		HTTPClient:   call,
 		AppID:        "platen",
 		// The SDK's own checksums come in a form that older servers take for a part of

@@ -37,7 +37,7 @@ func bucket(t testing.TB) (*s3test.Server, *S3, Target) {
 	server.CreateBucket("docs", "eu-west-3")
 	server.AddKey("AKIAPLATEN", secret, s3test.PutOnly("docs"))
 	return server, storage(t, Options{}), Target{
-		AccessKeyID: "AKIAPLATEN", SecretAccessKey: secret, Region: "eu-west-3", Bucket: "docs",
+		AccessKeyID: "AKIAPLATEN", SecretAccessKey: platen.NewSecret(secret), Region: "eu-west-3", Bucket: "docs",
 		Endpoint: server.URL, ForcePathStyle: true,
 	}
 }
@@ -239,7 +239,7 @@ func TestAWSIsAddressedByBucketAndRegion(t *testing.T) {
 	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, server.Addr)
 	}
-	target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: secret, Region: "eu-west-3", Bucket: "docs"}
+	target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: platen.NewSecret(secret), Region: "eu-west-3", Bucket: "docs"}
 	for pathStyle, want := range map[bool]string{
 		false: "https://docs.s3.eu-west-3.amazonaws.com/a/k.pdf",
 		true:  "https://s3.eu-west-3.amazonaws.com/docs/a/k.pdf",
@@ -257,7 +257,7 @@ func TestPutOverTLS(t *testing.T) {
 	server := s3test.NewTLS(t)
 	server.CreateBucket("docs", "")
 	server.AddKey("AKIAPLATEN", secret, s3test.PutOnly("docs"))
-	target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: secret, Region: "auto", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true}
+	target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: platen.NewSecret(secret), Region: "auto", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true}
 	s := storage(t, Options{RootCAs: server.RootCAs()})
 	body := content(3 << 20) // large enough for Expect: 100-continue
 	server.Fault("docs", s3test.Corrupt())
@@ -372,7 +372,7 @@ func TestMemoryIsBoundedR58(t *testing.T) {
 	sum := sha256.New()
 	_, _ = io.Copy(sum, io.NewSectionReader(zeros{}, 0, size))
 	o := Object{Body: io.NewSectionReader(zeros{}, 0, size), Size: size, SHA256: hex.EncodeToString(sum.Sum(nil)), Key: "k"}
-	target := Target{AccessKeyID: "a", SecretAccessKey: "b", Region: "auto", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true}
+	target := Target{AccessKeyID: "a", SecretAccessKey: platen.NewSecret("b"), Region: "auto", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true}
 	s := storage(t, Options{})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -583,7 +583,7 @@ func TestTheGuardDecidesAndIsNotAskedTwice(t *testing.T) {
 
 func TestDestination(t *testing.T) {
 	t.Parallel()
-	if got := Destination(Target{Bucket: "docs", SecretAccessKey: secret}, "a/b c.pdf"); got != "s3://docs/a/b c.pdf" {
+	if got := Destination(Target{Bucket: "docs", SecretAccessKey: platen.NewSecret(secret)}, "a/b c.pdf"); got != "s3://docs/a/b c.pdf" {
 		t.Error(got)
 	}
 }
@@ -615,7 +615,7 @@ func TestR5_1OptionsAreSentWhenGivenAndInPlainHeaders(t *testing.T) {
 			platen.ChecksumSHA256: {"X-Amz-Checksum-Sha256": text(sum[:])},
 			platen.ChecksumNone:   {},
 		} {
-			target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: secret, Region: "eu-west-3", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true,
+			target := Target{AccessKeyID: "AKIAPLATEN", SecretAccessKey: platen.NewSecret(secret), Region: "eu-west-3", Bucket: "docs", Endpoint: server.URL, ForcePathStyle: true,
 				Checksum: checksum, StorageClass: "STANDARD_IA", ServerSideEncryption: "aws:kms", KMSKeyID: "key-1"}
 			if checksum == "" {
 				target.StorageClass, target.ServerSideEncryption, target.KMSKeyID = "", "", ""

@@ -40,9 +40,9 @@ func (w *Webhooks) Close() { w.http.CloseIdleConnections() }
 // Webhook is one message.
 type Webhook struct {
 	URL    string
-	Secret string // whsec_...: what it is signed with
-	ID     string // the same at every attempt, so that its receiver can tell a repetition
-	Body   []byte // JSON
+	Secret platen.Secret // whsec_...: what it is signed with
+	ID     string        // the same at every attempt, so that its receiver can tell a repetition
+	Body   []byte        // JSON
 }
 
 // LogValue keeps the secret, and secrets in the address, out of logs.
@@ -69,7 +69,7 @@ func NewWebhookSecret() string {
 // canceled. Every answer but 2xx is one; all are worth another attempt, as a receiver
 // that is being deployed answers anything, but 410 (Gone) and redirects.
 func (w *Webhooks) Post(ctx context.Context, h Webhook) (*platen.WebhookReceipt, error) {
-	signer, err := standardwebhooks.NewWebhook(h.Secret)
+	signer, err := standardwebhooks.NewWebhook(h.Secret.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("the secret of a webhook has not the form whsec_<base64>: %w", err)
 	}

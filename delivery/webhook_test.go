@@ -73,7 +73,7 @@ func TestR6_6AWebhookIsSignedByTheStandard(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, status(http.StatusAccepted))
 	secret := NewWebhookSecret()
-	h := Webhook{URL: r.URL + "/hook?key=hidden", Secret: secret, ID: "act_1", Body: []byte(`{"submission":{"id":"sub_ü"}}`)}
+	h := Webhook{URL: r.URL + "/hook?key=hidden", Secret: platen.NewSecret(secret), ID: "act_1", Body: []byte(`{"submission":{"id":"sub_ü"}}`)}
 	receipt, err := webhooks(t).Post(t.Context(), h)
 	if err != nil || receipt.HTTPStatus != http.StatusAccepted || receipt.URL != r.URL+"/hook" || receipt.DeliveredAt.IsZero() {
 		t.Fatalf("%+v %v", receipt, err)
@@ -153,7 +153,7 @@ func TestR6_6WhatIsNot2xxIsAFailure(t *testing.T) {
 		if name == "too late" {
 			w.patience = 50 * time.Millisecond
 		}
-		_, err := w.Post(t.Context(), Webhook{URL: r.URL + "/?key=hidden", Secret: NewWebhookSecret(), ID: "act_1", Body: []byte("{}")})
+		_, err := w.Post(t.Context(), Webhook{URL: r.URL + "/?key=hidden", Secret: platen.NewSecret(NewWebhookSecret()), ID: "act_1", Body: []byte("{}")})
 		var failure *platen.Failure
 		if !errors.As(err, &failure) || failure.Code != test.code || failure.Retryable != test.retryable || failure.Stage != platen.StageDeliver || failure.Message == "" {
 			t.Errorf("%s: %+v", name, err)
@@ -192,7 +192,7 @@ func TestR6_6AWebhookReachesOnlyWhatItMay(t *testing.T) {
 		url  string
 		code platen.FailureCode
 	}{{strict, r.URL, platen.FailureEgressDenied}, {webhooks(t), secure.URL, platen.FailureTLS}} {
-		_, err := test.by.Post(t.Context(), Webhook{URL: test.url, Secret: NewWebhookSecret(), ID: "act_1"})
+		_, err := test.by.Post(t.Context(), Webhook{URL: test.url, Secret: platen.NewSecret(NewWebhookSecret()), ID: "act_1"})
 		var failure *platen.Failure
 		if !errors.As(err, &failure) || failure.Code != test.code {
 			t.Errorf("%s: %v, want %s", test.url, err, test.code)
@@ -200,10 +200,10 @@ func TestR6_6AWebhookReachesOnlyWhatItMay(t *testing.T) {
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := webhooks(t).Post(canceled, Webhook{URL: r.URL, Secret: NewWebhookSecret(), ID: "act_1"}); err != context.Canceled {
+	if _, err := webhooks(t).Post(canceled, Webhook{URL: r.URL, Secret: platen.NewSecret(NewWebhookSecret()), ID: "act_1"}); err != context.Canceled {
 		t.Errorf("canceled: %v", err)
 	}
-	h := Webhook{URL: "https://user:word@example.com/a?key=hidden", Secret: "whsec_hidden", ID: "act_1"}
+	h := Webhook{URL: "https://user:word@example.com/a?key=hidden", Secret: platen.NewSecret("whsec_hidden"), ID: "act_1"}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "webhook", h)
 	if text := fmt.Sprintf("%v %+v %#v %s %s", h, h, h, h, log.String()); strings.Contains(text, "hidden") || strings.Contains(text, "word") {

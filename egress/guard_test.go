@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"platen/egress/egresstest"
 )
 
 func mustAllow(t testing.TB, text string) Allow {
@@ -36,48 +39,46 @@ func canary(t *testing.T) (hostport string, hits *atomic.Int64) {
 	return server.Listener.Addr().String(), hits
 }
 
-// refusedAddresses are spellings of what must never be reached by default.
-var refusedAddresses = []string{
-	// Loopback, in the spellings that getaddrinfo and browsers take for it.
-	"127.0.0.1", "127.0.0.2", "127.255.255.254", "127.1", "127.0.1", "127.000.000.001", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "0X7F000001",
-	"0x7f.1", "2130706433", "017700000001", "0x7f.0x0.0x0.0x1", "127.0.0.1.", "localhost", "LOCALHOST", "localhost.",
-	"::1", "0:0:0:0:0:0:0:1", "::0001", "::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:ffff:127.0.0.1", "::127.0.0.1", "::ffff:0:127.0.0.1",
-	// Unspecified, which the kernel takes for this machine.
-	"0.0.0.0", "0", "0x0", "00", "0.1", "0.0.0.0.", "::", "::ffff:0.0.0.0", "::ffff:0:0",
-	// Private, carrier-grade NAT, link-local.
-	"10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.168.255.255", "::ffff:10.0.0.1", "::ffff:c0a8:1",
-	"10.1", "0xa.1", "167772161", "0300.0250.0.1", "100.64.0.1", "100.127.255.255", "169.254.0.1", "fe80::1", "fe80::1%lo", "febf::1",
-	"fc00::1", "fd00::1", "fec0::1",
-	// Metadata services.
-	"169.254.169.254", "0xa9fea9fe", "2852039166", "0251.0376.0251.0376", "169.254.43518", "::ffff:169.254.169.254", "::ffff:a9fe:a9fe",
-	"fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",
-	// IPv4 carried inside IPv6: NAT64, 6to4, Teredo.
-	"64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2002:a00:1::1", "2001:0:7f00:1::1",
-	// Multicast, broadcast, documentation, benchmarks, reserved.
-	"224.0.0.1", "239.255.255.250", "ff02::1", "ff0e::1", "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1",
-	"198.18.0.1", "192.88.99.1", "2001:db8::1", "3fff::1", "100::1",
-}
-
-func TestEverySpellingOfAPrivateAddressIsRefused(t *testing.T) {
+// T2: whatever it is called, an address that is not public is refused, even by a resolver
+// that takes every name for this machine, as getaddrinfo does with 127.1.
+func TestT2EverySpellingOfAPrivateAddressIsRefused(t *testing.T) {
+	t.Parallel()
 	hostport, hits := canary(t)
 	_, port, _ := net.SplitHostPort(hostport)
-	if len(refusedAddresses) < 60 {
-		t.Fatalf("the table has only %d spellings", len(refusedAddresses))
+	spellings := egresstest.Spellings()
+	if len(spellings) < 200 {
+		t.Fatalf("there are only %d spellings", len(spellings))
 	}
-	guard := New(Options{Setting: "PLATEN_EGRESS_ALLOW", Timeout: 3 * time.Second})
-	for _, address := range refusedAddresses {
-		conn, err := guard.DialContext(t.Context(), "tcp", net.JoinHostPort(address, port))
+	guard := New(Options{Setting: "PLATEN_EGRESS_ALLOW", Resolver: always("127.0.0.1")})
+	closed := throughProxy(t, proxyOf(t, guard))
+	for _, host := range spellings {
+		conn, err := guard.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
 		if err == nil {
 			conn.Close()
 		}
-		var denied *DeniedError
-		var unknown *net.DNSError // "localhost." is a name to resolvers that do not know better
-		if !errors.As(err, &denied) && !errors.As(err, &unknown) {
-			t.Errorf("%s: %v", address, err)
+		if !errors.As(err, new(*DeniedError)) {
+			t.Errorf("%q: %v", host, err)
+		}
+		request := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}, Header: http.Header{}}
+		if response, err := closed.Do(request.WithContext(t.Context())); err == nil {
+			response.Body.Close()
+			if response.StatusCode < 400 {
+				t.Errorf("%q: the proxy answers %d", host, response.StatusCode)
+			}
 		}
 	}
 	if hits.Load() != 0 {
 		t.Errorf("the canary was reached %d times", hits.Load())
+	}
+	// What is listed is reached by its names, so the canary can be.
+	open := New(Options{Allow: mustAllow(t, "127.0.0.1"), Resolver: always("127.0.0.1")})
+	for _, host := range []string{"127.0.0.1", "::ffff:127.0.0.1", "localhost", "127.0.0.1.nip.io"} {
+		conn, err := open.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			t.Errorf("%q: %v", host, err)
+			continue
+		}
+		conn.Close()
 	}
 }
 
@@ -133,27 +134,91 @@ func always(address string) func(context.Context, string) ([]netip.Addr, error) 
 	}
 }
 
-func TestANameThatTurnsPrivateIsRefused(t *testing.T) {
-	hostport, hits := canary(t)
-	_, port, _ := net.SplitHostPort(hostport)
-	var asked atomic.Int64
-	guard := New(Options{Timeout: 200 * time.Millisecond, Resolver: func(context.Context, string) ([]netip.Addr, error) {
-		if asked.Add(1) == 1 {
-			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+// T3: a name that is open at one moment and private at the next is judged by what is dialled,
+// and looked up once for each connection. The open address is one of loopback that is
+// listed, which is judged as a public one is, and can be reached without a network.
+func TestT3ANameThatTurnsPrivateIsRefusedAThousandTimes(t *testing.T) {
+	t.Parallel()
+	private, hits := canary(t)
+	_, port, _ := net.SplitHostPort(private)
+	listener, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reached, asked atomic.Int64
+	open := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reached.Add(1)
+		w.Header().Set("Connection", "close") // each request needs a connection of its own
+	})}
+	go open.Serve(listener)
+	t.Cleanup(func() { open.Close() })
+	guard := New(Options{Allow: mustAllow(t, "127.0.0.2"), Resolver: func(context.Context, string) ([]netip.Addr, error) {
+		one, other := netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")
+		switch asked.Add(1) % 4 {
+		case 1:
+			return []netip.Addr{one}, nil
+		case 2:
+			return []netip.Addr{other, netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+		case 3:
+			return []netip.Addr{other, one}, nil // what is open is dialled, and nothing else
 		}
-		return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+		return []netip.Addr{netip.MustParseAddr("10.0.0.1"), other}, nil
 	}})
-	for range 100 {
-		if conn, err := guard.DialContext(t.Context(), "tcp", "rebind.test:"+port); err == nil {
-			conn.Close()
-			t.Fatal("reached")
+	rebound := func(client *http.Client) (denied int) {
+		for range 1000 {
+			response, err := client.Get("http://rebind.test:" + port)
+			if err == nil {
+				response.Body.Close()
+			}
+			if errors.As(err, new(*DeniedError)) || err == nil && response.Header.Get(Header) == string(RefusedDenied) {
+				denied++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return denied
+	}
+	for name, client := range map[string]*http.Client{"guard": guard.Client(time.Minute), "proxy": throughProxy(t, proxyOf(t, guard))} {
+		asked.Store(0)
+		reached.Store(0)
+		if denied := rebound(client); denied != 500 || reached.Load() != 500 || asked.Load() != 1000 {
+			t.Errorf("%s: of 1000 requests, %d were denied and %d arrived, and the name was looked up %d times", name, denied, reached.Load(), asked.Load())
 		}
 	}
 	if hits.Load() != 0 {
 		t.Errorf("%d hits", hits.Load())
 	}
-	if asked.Load() != 100 {
-		t.Errorf("100 connections asked %d times: a name is resolved once for each", asked.Load())
+}
+
+// A closed guard opens nothing, and asks nobody for a name.
+func TestT1AClosedGuardReachesNothing(t *testing.T) {
+	t.Parallel()
+	hostport, hits := canary(t)
+	guard := New(Options{Closed: true, Allow: mustAllow(t, "127.0.0.0/8,minio.lan"), Resolver: func(context.Context, string) ([]netip.Addr, error) {
+		t.Error("a name was looked up")
+		return nil, errors.New("looked up")
+	}})
+	p := proxyOf(t, guard)
+	for _, host := range []string{hostport, "minio.lan:80", "example.com:80", "1.1.1.1:80"} {
+		_, err := guard.DialContext(t.Context(), "tcp", host)
+		var denied *DeniedError
+		if !errors.As(err, &denied) || !denied.Closed {
+			t.Errorf("%s: %v", host, err)
+		}
+		response, err := throughProxy(t, p).Get("http://" + host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.Header.Get(Header) != string(RefusedClosed) {
+			t.Errorf("%s: %v", host, response.Header)
+		}
+		if status, _ := connect(t, p, host); status != http.StatusForbidden || p.Refusal(host) != RefusedClosed {
+			t.Errorf("CONNECT %s: status %d, %s", host, status, p.Refusal(host))
+		}
+	}
+	if hits.Load() != 0 {
+		t.Errorf("%d hits", hits.Load())
 	}
 }
 
@@ -195,7 +260,7 @@ func TestTheTransportRefusesOldTLSAndProxies(t *testing.T) {
 }
 
 func FuzzNothingButPublicAddressesIsOpen(f *testing.F) {
-	for _, address := range refusedAddresses {
+	for _, address := range egresstest.Spellings() {
 		f.Add(address)
 	}
 	guard := New(Options{})

@@ -26,6 +26,7 @@ type Refusal string
 // The refusals.
 const (
 	RefusedDenied     Refusal = "denied"
+	RefusedClosed     Refusal = "network off"
 	RefusedNoHost     Refusal = "host not found"
 	RefusedConnection Refusal = "connection refused"
 	RefusedTimeout    Refusal = "connection timed out"
@@ -216,6 +217,8 @@ func classify(err error) (Refusal, int) {
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
+	case errors.As(err, &denied) && denied.Closed:
+		return RefusedClosed, http.StatusForbidden
 	case errors.As(err, &denied):
 		return RefusedDenied, http.StatusForbidden
 	case errors.As(err, &dns) && dns.IsNotFound:

@@ -17,7 +17,12 @@ import (
 
 func startProxy(t testing.TB, allow string) *Proxy {
 	t.Helper()
-	p, err := NewProxy(New(Options{Allow: mustAllow(t, allow)}), nil)
+	return proxyOf(t, New(Options{Allow: mustAllow(t, allow)}))
+}
+
+func proxyOf(t testing.TB, guard *Guard) *Proxy {
+	t.Helper()
+	p, err := NewProxy(guard, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

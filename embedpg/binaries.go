@@ -33,7 +33,7 @@ func findBinaries(ctx context.Context, binDir, data string) (string, error) {
 	if binDir == "" {
 		dirs, places = installed(installedAt), strings.Join(installedAt, ", ")+" and PATH"
 	}
-	found, broken := probe(ctx, dirs)
+	found, broken := probe(ctx, dirs, "postgres")
 	if len(found) == 0 {
 		if broken != nil {
 			return "", fmt.Errorf("find PostgreSQL: %w", broken)
@@ -54,8 +54,8 @@ func findBinaries(ctx context.Context, binDir, data string) (string, error) {
 		}
 		have = append(have, fmt.Sprintf("%d (%s)", b.major, b.dir))
 	}
-	return "", fmt.Errorf("%s was made by PostgreSQL %s, but the binaries found are of version %s; install that version beside them (apt-get install postgresql-%[2]s), or upgrade the data with pg_upgrade; nothing was changed",
-		data, want, strings.Join(have, ", "))
+	return "", fmt.Errorf("%s was made by PostgreSQL %s, but the binaries found are of version %s: install that version beside them (apt-get install postgresql-%[2]s), and it is used. To move the data to another one, install that version all the same, make a backup (platen backup), move the folder %[4]s away, and restore the backup (platen restore), which uses the newest version that is installed; nothing was changed",
+		data, want, strings.Join(have, ", "), filepath.Dir(data))
 }
 
 // dataVersion is the major version of a data directory, empty when there is none.
@@ -94,12 +94,60 @@ func installed(patterns []string) []string {
 
 var versionLine = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// probe asks each folder's postgres for its version, and sorts the newest
-// first. A folder without one is left out; the error is of those that have one
+// Tools are the pg_dump and pg_restore of one version.
+type Tools struct {
+	Dir   string
+	Major int
+}
+
+// FindTools picks, of the tools that are installed, those of the lowest major version
+// that is not below atLeast: pg_dump refuses a server that is newer than itself, and
+// pg_restore what a newer pg_dump wrote (https://www.postgresql.org/docs/15/app-pgdump.html).
+func FindTools(ctx context.Context, atLeast int) (Tools, error) {
+	dirs := installed(installedAt)
+	// Not resolved: what Debian has in /usr/bin is a link to a script that goes by its name.
+	if path, err := exec.LookPath("pg_dump"); err == nil && !slices.Contains(dirs, filepath.Dir(path)) {
+		dirs = append(dirs, filepath.Dir(path))
+	}
+	return chooseTools(ctx, dirs, atLeast)
+}
+
+func chooseTools(ctx context.Context, dirs []string, atLeast int) (chosen Tools, err error) {
+	found, broken := probe(ctx, dirs, "pg_dump")
+	var have []string
+	for _, b := range found { // the newest first
+		if _, err := os.Stat(filepath.Join(b.dir, "pg_restore")); err != nil {
+			continue
+		}
+		have = append(have, fmt.Sprintf("%d (%s)", b.major, b.dir))
+		if b.major >= atLeast {
+			chosen = Tools{b.dir, b.major}
+		}
+	}
+	if chosen.Dir != "" {
+		return chosen, nil
+	}
+	are := "none are installed"
+	if len(have) > 0 {
+		are = "those installed are of version " + strings.Join(have, ", ")
+	}
+	return chosen, errors.Join(fmt.Errorf("pg_dump and pg_restore of PostgreSQL %d or newer are needed, and %s: install them (apt-get install postgresql-client-%[1]d)", atLeast, are), broken)
+}
+
+// Command is one of the tools, "pg_dump" or "pg_restore", with the variables that say
+// which database it works on. It ends when ctx does.
+func (t Tools) Command(ctx context.Context, name string, env []string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, filepath.Join(t.Dir, name), args...)
+	c.Env = append(environment(t.Dir), env...)
+	return c
+}
+
+// probe asks a program of each folder for its version, and sorts the newest
+// first. A folder without it is left out; the error is of those that have one
 // which does not work.
-func probe(ctx context.Context, dirs []string) (found []binaries, broken error) {
+func probe(ctx context.Context, dirs []string, program string) (found []binaries, broken error) {
 	for _, dir := range dirs {
-		c := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version")
+		c := exec.CommandContext(ctx, filepath.Join(dir, program), "--version")
 		c.Env = environment(dir)
 		out, err := c.Output()
 		if errors.Is(err, os.ErrNotExist) {

@@ -92,9 +92,9 @@ type Server struct {
 //
 // The error is ErrNotInstalled when the machine has no PostgreSQL. Otherwise it
 // says what is in the way and what to do: the folder is in use by another
-// process, was made by another major version, or cannot be entered by the user
-// PostgreSQL runs as, its path is too long for a socket, or postgres ended, with
-// the last lines of its log.
+// process, was made by another major version, cannot be written to, or cannot be
+// entered by the user PostgreSQL runs as, its disk is full, its path is too long for
+// a socket, or postgres ended, with the last lines of its log.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -142,19 +142,19 @@ func start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	if err := who.prepare(dir); err != nil {
-		return nil, err
+		return nil, explain(dir, err)
 	}
 	if err := who.mustEnter(ctx, dir, bin); err != nil { // a umask may have closed new parents
 		return nil, err
 	}
 	lock, err := acquire(dir)
 	if err != nil {
-		return nil, err
+		return nil, explain(dir, err)
 	}
 	s := &Server{dir: dir, data: data, uid: who.uid, log: o.Log, lock: lock, done: make(chan struct{})}
 	if err := s.launch(ctx, bin, who, o.Settings); err != nil {
 		release(lock)
-		return nil, err
+		return nil, explain(dir, err)
 	}
 	if err := s.ready(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
@@ -228,10 +228,25 @@ func (s *Server) ended(exit error) {
 			s.err = fmt.Errorf("%w: %w", errSharedMemoryHeld, s.err)
 		}
 	}
-	s.err = errors.Join(s.err, leftovers)
+	s.err = errors.Join(explain(s.dir, s.err), leftovers)
 	s.output.Close()
 	release(s.lock)
 	close(s.done)
+}
+
+// explain puts what to do in front of an error that says no more than what went wrong.
+// What initdb and postgres say is English: see environment.
+func explain(dir string, err error) error {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), "No space left on device"):
+		return fmt.Errorf("the disk of %s is full: make room on it, and what was committed is there again; %w", dir, err)
+	case errors.As(err, &errno) && (errno == syscall.EROFS || errno == syscall.EACCES || errno == syscall.EPERM):
+		return fmt.Errorf("the folder %s cannot be written to: change that, or choose another with PLATEN_DATA_DIR; %w", dir, err)
+	}
+	return err
 }
 
 // ready waits until the server answers a query.

@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 }
 
 // app prints the pid of its postmaster, then inserts rows and prints the number
-// of each that was committed, until it is killed.
+// of each that was committed, until it is killed. It goes on where one before it was
+// killed.
 func app(dir string) error {
 	s, err := Start(context.Background(), Options{Dir: dir})
 	if err != nil {
@@ -43,11 +44,15 @@ func app(dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := db.Exec("CREATE TABLE t (n int)"); err != nil {
+	if _, err := db.Exec("CREATE TABLE IF NOT EXISTS t (n int)"); err != nil {
+		return err
+	}
+	var n int
+	if err := db.QueryRow("SELECT coalesce(max(n), 0) FROM t").Scan(&n); err != nil {
 		return err
 	}
 	fmt.Println(s.PID())
-	for n := 1; ; n++ {
+	for n++; ; n++ {
 		if _, err := db.Exec("INSERT INTO t VALUES ($1)", n); err != nil {
 			return err
 		}
@@ -287,13 +292,18 @@ func TestKilledApplication(t *testing.T) {
 	t.Run("with the postmaster, and restarted at once", func(t *testing.T) {
 		t.Parallel()
 		dir := folder(t)
-		postmaster, acknowledged := killApp(t, dir, true)
-		s := mustStart(t, dir)
-		if s.PID() == postmaster {
-			t.Error("the killed postmaster is still there")
+		for round := range 3 {
+			postmaster, acknowledged := killApp(t, dir, true)
+			if acknowledged < (round+1)*200 {
+				t.Errorf("after %d kills %d rows were written", round+1, acknowledged)
+			}
+			s := mustStart(t, dir)
+			if s.PID() == postmaster {
+				t.Error("the killed postmaster is still there")
+			}
+			wantRows(t, s, acknowledged)
+			stop(t, s)
 		}
-		wantRows(t, s, acknowledged)
-		stop(t, s)
 	})
 }
 
@@ -311,7 +321,7 @@ func killApp(t *testing.T, dir string, postmasterToo bool) (postmaster, acknowle
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines := bufio.NewScanner(out)
+	lines, enough := bufio.NewScanner(out), 0
 	for lines.Scan() {
 		n, err := strconv.Atoi(lines.Text())
 		if err != nil {
@@ -321,8 +331,10 @@ func killApp(t *testing.T, dir string, postmasterToo bool) (postmaster, acknowle
 			postmaster = n
 			continue
 		}
-		acknowledged = n
-		if n == 200 {
+		if acknowledged = n; enough == 0 {
+			enough = n + 199
+		}
+		if n == enough {
 			kill(t, cmd.Process.Pid)
 			if postmasterToo {
 				kill(t, postmaster)
@@ -330,7 +342,7 @@ func killApp(t *testing.T, dir string, postmasterToo bool) (postmaster, acknowle
 		}
 	}
 	cmd.Wait()
-	if acknowledged < 200 {
+	if enough == 0 || acknowledged < enough {
 		t.Fatalf("the application ended after %d rows", acknowledged)
 	}
 	return postmaster, acknowledged
@@ -348,6 +360,69 @@ func TestRefusals(t *testing.T) {
 		if after := snapshot(t, dir); after != before {
 			t.Errorf("the folder was touched:\n%s\nwas:\n%s", after, before)
 		}
+	})
+	t.Run("data of another major version, whole", func(t *testing.T) {
+		t.Parallel()
+		dir := folder(t)
+		s := mustStart(t, dir)
+		execute(t, s, "CREATE TABLE t (n int)")
+		stop(t, s)
+		// As it is once the system was upgraded: the data is older than all binaries.
+		data, bin := filepath.Join(dir, "data"), binDir(t)
+		version := read(t, filepath.Join(data, "PG_VERSION"))
+		fake(t, filepath.Join(data, "PG_VERSION"), "12\n", 0o600)
+		before := snapshot(t, dir)
+		_, err := Start(t.Context(), options(dir))
+		wantError(t, err, data+" was made by PostgreSQL 12,", strings.TrimSpace(version)+" ("+bin+")", "apt-get install postgresql-12",
+			"make a backup (platen backup), move the folder "+dir+" away, and restore the backup (platen restore)", "nothing was changed")
+		if after := snapshot(t, dir); after != before {
+			t.Errorf("the folder was touched:\n%s\nwas:\n%s", after, before)
+		}
+		fake(t, filepath.Join(data, "PG_VERSION"), version, 0o600)
+		s = mustStart(t, dir) // with the right binaries
+		execute(t, s, "INSERT INTO t VALUES (1)")
+		stop(t, s)
+	})
+	t.Run("a full disk at a later start", func(t *testing.T) {
+		t.Parallel()
+		dir := folder(t)
+		stop(t, mustStart(t, dir))
+		// One of the files that every start writes.
+		opts := filepath.Join(dir, "data", "postmaster.opts")
+		if err := os.Remove(opts); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/dev/full", opts); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Start(t.Context(), options(dir))
+		wantError(t, err, "the disk of "+dir+" is full: make room on it", "postmaster.opts", "No space left on device")
+		wantNoProcesses(t, dir)
+		if err := os.Remove(opts); err != nil {
+			t.Fatal(err)
+		}
+		stop(t, mustStart(t, dir))
+	})
+	t.Run("a full disk at the first start", func(t *testing.T) {
+		t.Parallel()
+		// An initdb that meets the device which is always full.
+		o := options(folder(t))
+		o.BinDir = filepath.Join(filepath.Dir(o.Dir), "bin")
+		fake(t, filepath.Join(o.BinDir, "postgres"), "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n", 0o755)
+		fake(t, filepath.Join(o.BinDir, "initdb"), "#!/bin/sh\nmkdir data.new && echo base > data.new/base && cat data.new/base > /dev/full\n", 0o755)
+		_, err := Start(t.Context(), o)
+		wantError(t, err, "the disk of "+o.Dir+" is full: make room on it", "No space left on device")
+		o.BinDir = ""
+		s, err := Start(t.Context(), o) // there is room again
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop(t, s)
+	})
+	t.Run("a place that cannot be written to", func(t *testing.T) {
+		t.Parallel()
+		_, err := Start(t.Context(), options("/sys/platen/postgres")) // to nobody, root included
+		wantError(t, err, "the folder /sys/platen/postgres cannot be written to", "PLATEN_DATA_DIR")
 	})
 	t.Run("data that is no data directory", func(t *testing.T) {
 		t.Parallel()
@@ -459,7 +534,7 @@ func TestNewestBinariesFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []int
-	found, broken := probe(t.Context(), installed([]string{filepath.Join(root, "*", "bin")}))
+	found, broken := probe(t.Context(), installed([]string{filepath.Join(root, "*", "bin")}), "postgres")
 	wantError(t, broken, "something else")
 	for _, b := range found {
 		if strings.HasPrefix(b.dir, root) {
@@ -468,6 +543,32 @@ func TestNewestBinariesFirst(t *testing.T) {
 	}
 	if fmt.Sprint(got) != "[100 15 9 9]" {
 		t.Errorf("versions = %v, want [100 15 9 9]", got)
+	}
+}
+
+func TestToolsAreOfTheServersVersionOrTheNextNewer(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	var dirs []string
+	for _, version := range []string{"13", "15", "16", "18", "20"} {
+		dir := filepath.Join(root, version)
+		dirs = append(dirs, dir)
+		fake(t, filepath.Join(dir, "pg_dump"), "#!/bin/sh\necho 'pg_dump (PostgreSQL) "+version+".1'\n", 0o755)
+		if version != "16" { // a package that brings half of them
+			fake(t, filepath.Join(dir, "pg_restore"), "", 0o755)
+		}
+	}
+	for atLeast, want := range map[int]int{12: 13, 13: 13, 14: 15, 15: 15, 16: 18, 20: 20} {
+		if got, err := chooseTools(t.Context(), dirs, atLeast); err != nil || got.Major != want || got.Dir != filepath.Join(root, strconv.Itoa(want)) {
+			t.Errorf("for %d: %+v, %v", atLeast, got, err)
+		}
+	}
+	_, err := chooseTools(t.Context(), dirs, 21)
+	wantError(t, err, "of PostgreSQL 21 or newer are needed", "those installed are of version 20 (", "apt-get install postgresql-client-21")
+	_, err = chooseTools(t.Context(), nil, 15)
+	wantError(t, err, "none are installed")
+	if _, err := FindTools(t.Context(), 1); err != nil {
+		t.Errorf("those of this machine: %v", err)
 	}
 }
 
@@ -540,6 +641,16 @@ func mustStart(t *testing.T, dir string) *Server {
 	}
 	t.Cleanup(func() { s.Stop() })
 	return s
+}
+
+// binDir is where the binaries of new data are.
+func binDir(t *testing.T) string {
+	t.Helper()
+	bin, err := findBinaries(t.Context(), "", "/nowhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 func stop(t *testing.T, s *Server) {

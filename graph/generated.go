@@ -376,6 +376,7 @@ type ComplexityRoot struct {
 		MarginRight       func(childComplexity int) int
 		MarginTop         func(childComplexity int) int
 		Media             func(childComplexity int) int
+		Network           func(childComplexity int) int
 		Orientation       func(childComplexity int) int
 		Outline           func(childComplexity int) int
 		PageRanges        func(childComplexity int) int
@@ -441,6 +442,13 @@ type ComplexityRoot struct {
 		Submissions         func(childComplexity int, first *int, after *string, last *int, before *string, filter *SubmissionFilter) int
 		Template            func(childComplexity int, id string) int
 		Templates           func(childComplexity int, first *int, after *string, last *int, before *string, filter *TemplateFilter) int
+	}
+
+	QueueFullError struct {
+		Code       func(childComplexity int) int
+		Message    func(childComplexity int) int
+		Path       func(childComplexity int) int
+		RetryAfter func(childComplexity int) int
 	}
 
 	RemotePdf struct {
@@ -2201,6 +2209,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.PageSettings.Media(childComplexity), true
+	case "PageSettings.network":
+		if e.ComplexityRoot.PageSettings.Network == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PageSettings.Network(childComplexity), true
 	case "PageSettings.orientation":
 		if e.ComplexityRoot.PageSettings.Orientation == nil {
 			break
@@ -2570,6 +2584,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Templates(childComplexity, args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string), args["filter"].(*TemplateFilter)), true
+
+	case "QueueFullError.code":
+		if e.ComplexityRoot.QueueFullError.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QueueFullError.Code(childComplexity), true
+	case "QueueFullError.message":
+		if e.ComplexityRoot.QueueFullError.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QueueFullError.Message(childComplexity), true
+	case "QueueFullError.path":
+		if e.ComplexityRoot.QueueFullError.Path == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QueueFullError.Path(childComplexity), true
+	case "QueueFullError.retryAfter":
+		if e.ComplexityRoot.QueueFullError.RetryAfter == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QueueFullError.RetryAfter(childComplexity), true
 
 	case "RemotePdf.url":
 		if e.ComplexityRoot.RemotePdf.URL == nil {
@@ -3803,7 +3842,7 @@ Conventions, valid everywhere:
   unless said otherwise. ` + "`" + `totalCount` + "`" + ` is worked out only when selected, and stops counting at 10,000.
 - Updates: an absent field stays as it is; null clears it, or returns it to its default.
 - Expected failures of a mutation are ` + "`" + `userErrors` + "`" + ` in its payload, whose other fields are then null. Everything else is a
-  top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions), TOO_MANY_OPERATIONS (at a
+  top-level error with ` + "`" + `extensions.code` + "`" + `: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (subscriptions), RATE_LIMITED, TOO_MANY_OPERATIONS (at a
   time on a websocket), DOCUMENT_TOO_COMPLEX, GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED, PERSISTED_QUERY_NOT_FOUND
   (send the document with its hash), BAD_USER_INPUT, UNAVAILABLE (try again soon), INTERNAL (the message has a request id).
 - What belongs to another account does not exist.
@@ -4020,6 +4059,8 @@ enum UserErrorCode {
   PATH_TEMPLATE_INVALID
   "The Liquid of a template does not parse; see TemplateSyntaxError."
   TEMPLATE_INVALID
+  "Too much is queued for this account or in all; see QueueFullError."
+  QUEUE_FULL
 }
 "A value that cannot be accepted as it is."
 type InvalidInputError implements UserError {
@@ -4066,6 +4107,17 @@ type TemplateSyntaxError implements UserError {
   line: Int!
   "In characters, from 1."
   column: Int!
+}
+"Too many documents wait already: nothing of this call was accepted."
+type QueueFullError implements UserError {
+  "How many wait, and what to do."
+  message: String!
+  "Null: the request as a whole."
+  path: [String!]
+  "QUEUE_FULL."
+  code: UserErrorCode!
+  "Seconds after which to try again."
+  retryAfter: Int!
 }
 
 # ------------------------------------------------------------------ account and tokens
@@ -4277,6 +4329,8 @@ type PageSettings {
   media: Media!
   "False refuses scripts. Markup that has none is rendered without them either way, which is faster."
   javaScript: Boolean!
+  "False refuses every request of the page: it is made of what it brings along, such as data: addresses, and nothing leaves it."
+  network: Boolean!
   "What is waited for before printing; null: nothing more."
   waitFor: WaitFor
   "Longest time for the whole render, waitFor included, in seconds."
@@ -5274,7 +5328,7 @@ input UpdateTemplateContentInput {
 }
 """
 Absent: as the template (of a submission) or the draft (of an update) has it, else the default: LETTER, PORTRAIT, margins 0.4in,
-scale 1, printBackground and javaScript true, PRINT, timeout 30, everything else off.
+scale 1, printBackground, javaScript and network true, PRINT, timeout 30, everything else off.
 """
 input PageSettingsInput {
   "A paper size by name."
@@ -5309,6 +5363,8 @@ input PageSettingsInput {
   media: Media
   "False refuses scripts."
   javaScript: Boolean
+  "False refuses every request of the page: an image, stylesheet, font or script from an address fails the document."
+  network: Boolean
   "What is waited for before printing. Replaced as a whole."
   waitFor: WaitForInput
   "Longest time for the whole render, waitFor included, in seconds: 1 to 120."
@@ -6451,6 +6507,8 @@ func childFields_PageSettings(ctx context.Context, ec *executionContext, field g
 		return fieldContext_PageSettings_media(ctx, ec, field)
 	case "javaScript":
 		return fieldContext_PageSettings_javaScript(ctx, ec, field)
+	case "network":
+		return fieldContext_PageSettings_network(ctx, ec, field)
 	case "waitFor":
 		return fieldContext_PageSettings_waitFor(ctx, ec, field)
 	case "timeout":
@@ -14200,6 +14258,29 @@ func fieldContext_PageSettings_javaScript(_ context.Context, ec *executionContex
 	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Boolean does not have child fields"))
 }
 
+func _PageSettings_network(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_PageSettings_network(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Network, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return marshalNBoolean2bool(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_PageSettings_network(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PageSettings", field, false, false, errors.New("field of type Boolean does not have child fields"))
+}
+
 func _PageSettings_waitFor(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *PageSettings) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -15948,6 +16029,98 @@ func fieldContext_Query___schema(_ context.Context, ec *executionContext, field 
 		},
 	}
 	return fc, nil
+}
+
+func _QueueFullError_message(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *QueueFullError) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_QueueFullError_message(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Message, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return marshalNString2string(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_QueueFullError_message(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("QueueFullError", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _QueueFullError_path(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *QueueFullError) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_QueueFullError_path(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Path, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return marshalOString2ᚕstringᚄ(ctx, ec, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func fieldContext_QueueFullError_path(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("QueueFullError", field, false, false, errors.New("field of type String does not have child fields"))
+}
+
+func _QueueFullError_code(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *QueueFullError) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_QueueFullError_code(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Code, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v platen.ErrorCode) graphql.Marshaler {
+			return marshalNUserErrorCode2platenᚐErrorCode(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_QueueFullError_code(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("QueueFullError", field, false, false, errors.New("field of type UserErrorCode does not have child fields"))
+}
+
+func _QueueFullError_retryAfter(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *QueueFullError) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return fieldContext_QueueFullError_retryAfter(ctx, ec, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RetryAfter, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return marshalNInt2int(ctx, ec, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func fieldContext_QueueFullError_retryAfter(_ context.Context, ec *executionContext, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("QueueFullError", field, false, false, errors.New("field of type Int does not have child fields"))
 }
 
 func _RemotePdf_url(ctx context.Context, ec *executionContext, field graphql.CollectedField, obj *RemotePDF) (ret graphql.Marshaler) {
@@ -22620,7 +22793,7 @@ func unmarshalInputPageSettingsInput(ctx context.Context, ec *executionContext, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"format", "width", "height", "orientation", "marginTop", "marginRight", "marginBottom", "marginLeft", "scale", "printBackground", "preferCssPageSize", "pageRanges", "outline", "tagged", "media", "javaScript", "waitFor", "timeout"}
+	fieldsInOrder := [...]string{"format", "width", "height", "orientation", "marginTop", "marginRight", "marginBottom", "marginLeft", "scale", "printBackground", "preferCssPageSize", "pageRanges", "outline", "tagged", "media", "javaScript", "network", "waitFor", "timeout"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -22739,6 +22912,13 @@ func unmarshalInputPageSettingsInput(ctx context.Context, ec *executionContext, 
 				return it, err
 			}
 			it.JavaScript = graphql.OmittableOf(data)
+		case "network":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("network"))
+			data, err := unmarshalOBoolean2ᚖbool(ctx, ec, v)
+			if err != nil {
+				return it, err
+			}
+			it.Network = graphql.OmittableOf(data)
 		case "waitFor":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("waitFor"))
 			data, err := unmarshalOWaitForInput2ᚖplatenᚋgraphᚐWaitForInput(ctx, ec, v)
@@ -23968,6 +24148,13 @@ func _UserError(ctx context.Context, ec *executionContext, sel ast.SelectionSet,
 			return graphql.Null
 		}
 		return _TemplateSyntaxError(ctx, ec, sel, obj)
+	case QueueFullError:
+		return _QueueFullError(ctx, ec, sel, &obj)
+	case *QueueFullError:
+		if obj == nil {
+			return graphql.Null
+		}
+		return _QueueFullError(ctx, ec, sel, obj)
 	case PathTemplateError:
 		return _PathTemplateError(ctx, ec, sel, &obj)
 	case *PathTemplateError:
@@ -26833,6 +27020,11 @@ func _PageSettings(ctx context.Context, ec *executionContext, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "network":
+			out.Values[i] = _PageSettings_network(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "waitFor":
 			out.Values[i] = _PageSettings_waitFor(ctx, ec, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
@@ -27570,6 +27762,59 @@ func _Query(ctx context.Context, ec *executionContext, sel ast.SelectionSet) gra
 			})
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	atomic.AddInt32(&ec.Deferred, int32(min(len(deferLabelToView), math.MaxInt32)))
+
+	ec.ProcessDeferredGroup(graphql.DeferredGroup{
+		Defers:   deferLabelToView,
+		Path:     graphql.GetPath(ctx),
+		FieldSet: deferredFieldSet,
+		Context:  ctx,
+	})
+
+	return out
+}
+
+var queueFullErrorImplementors = []string{"QueueFullError", "UserError"}
+
+func _QueueFullError(ctx context.Context, ec *executionContext, sel ast.SelectionSet, obj *QueueFullError) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, queueFullErrorImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferredFieldSet := graphql.NewFieldSet(nil)
+	deferLabelToView := make(map[string]*graphql.FieldSetView)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("QueueFullError")
+		case "message":
+			out.Values[i] = _QueueFullError_message(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "path":
+			out.Values[i] = _QueueFullError_path(ctx, ec, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "code":
+			out.Values[i] = _QueueFullError_code(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "retryAfter":
+			out.Values[i] = _QueueFullError_retryAfter(ctx, ec, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))

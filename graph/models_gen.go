@@ -843,6 +843,8 @@ type PageSettings struct {
 	Media platen.Media `json:"media"`
 	// False refuses scripts. Markup that has none is rendered without them either way, which is faster.
 	JavaScript bool `json:"javaScript"`
+	// False refuses every request of the page: it is made of what it brings along, such as data: addresses, and nothing leaves it.
+	Network bool `json:"network"`
 	// What is waited for before printing; null: nothing more.
 	WaitFor *WaitFor `json:"waitFor"`
 	// Longest time for the whole render, waitFor included, in seconds.
@@ -850,7 +852,7 @@ type PageSettings struct {
 }
 
 // Absent: as the template (of a submission) or the draft (of an update) has it, else the default: LETTER, PORTRAIT, margins 0.4in,
-// scale 1, printBackground and javaScript true, PRINT, timeout 30, everything else off.
+// scale 1, printBackground, javaScript and network true, PRINT, timeout 30, everything else off.
 type PageSettingsInput struct {
 	// A paper size by name.
 	Format graphql.Omittable[*platen.PaperFormat] `json:"format"`
@@ -884,6 +886,8 @@ type PageSettingsInput struct {
 	Media graphql.Omittable[*platen.Media] `json:"media"`
 	// False refuses scripts.
 	JavaScript graphql.Omittable[*bool] `json:"javaScript"`
+	// False refuses every request of the page: an image, stylesheet, font or script from an address fails the document.
+	Network graphql.Omittable[*bool] `json:"network"`
 	// What is waited for before printing. Replaced as a whole.
 	WaitFor graphql.Omittable[*WaitForInput] `json:"waitFor"`
 	// Longest time for the whole render, waitFor included, in seconds: 1 to 120.
@@ -981,6 +985,20 @@ type PublishTemplatePayload struct {
 	// Why nothing was published.
 	UserErrors []UserError `json:"userErrors"`
 }
+
+// Too many documents wait already: nothing of this call was accepted.
+type QueueFullError struct {
+	// How many wait, and what to do.
+	Message string `json:"message"`
+	// Null: the request as a whole.
+	Path []string `json:"path"`
+	// QUEUE_FULL.
+	Code platen.ErrorCode `json:"code"`
+	// Seconds after which to try again.
+	RetryAfter int `json:"retryAfter"`
+}
+
+func (QueueFullError) IsUserError() {}
 
 // A PDF that Platen fetches when it combines.
 type RemotePDF struct {

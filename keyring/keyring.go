@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,12 @@ const KeySize = 32
 // Keyring is one or more master keys: the first encrypts and signs, all decrypt and
 // verify, so that a new key can be put in front while what the old one made still works.
 type Keyring struct{ keys []key }
+
+// Format implements fmt.Formatter: keys print as ***, with every verb.
+func (Keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "***") }
+
+// MarshalText implements encoding.TextMarshaler, for logs and JSON.
+func (Keyring) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
 type key struct {
 	id     []byte // tells which key made a ciphertext: four bytes of its hash

@@ -259,7 +259,7 @@ func TestErrorsNameTheSourceAndThePlace(t *testing.T) {
 	}
 }
 
-func TestAttacksEndInALimitOrAnErrorAndTheNextCallWorks(t *testing.T) {
+func TestT11AttacksEndInALimitOrAnErrorAndTheNextCallWorks(t *testing.T) {
 	t.Parallel()
 	e, err := start(Options{Workers: 1, UID: 61234}, time.Second)
 	if err != nil {
@@ -267,12 +267,23 @@ func TestAttacksEndInALimitOrAnErrorAndTheNextCallWorks(t *testing.T) {
 	}
 	defer e.Close()
 	for source, kinds := range map[string]string{
-		`{% for i in (1..1000000000) %}{% endfor %}`:                                                                 "LIMIT",
-		`{% assign a = "xxxxxxxxxxxxxxxx" %}{% for i in (1..64) %}{% assign a = a | append: a %}{% endfor %}{{ a }}`: "LIMIT",
-		`{{ (1..100000000) | join: "," }}`:                                                                           "LIMIT",
-		`{% for i in (1..3000000) %}xxxxxxxxxxxxxxxxxxxx{% endfor %}`:                                                "LIMIT",
-		`{% tablerow i in (1..3000000) %}xxxxxxxxxxxxxxxxxxxx{% endtablerow %}`:                                      "LIMIT",
-		`{% capture a %}{% for i in (1..100000000) %}xxxxxxxx{% endfor %}{% endcapture %}`:                           "LIMIT",
+		`{% for i in (1..1000000000) %}{% endfor %}`:                                                                               "LIMIT",
+		`{% assign a = "xxxxxxxxxxxxxxxx" %}{% for i in (1..64) %}{% assign a = a | append: a %}{% endfor %}{{ a }}`:               "LIMIT",
+		`{% for i in (1..100000) %}{% for j in (1..100000) %}{% for k in (1..100000) %}{% endfor %}{% endfor %}{% endfor %}`:       "LIMIT",
+		`{% assign a = "xxxxxxxx" %}{% for i in (1..64) %}{% assign a = a | replace: "x", a %}{% endfor %}`:                        "LIMIT",
+		`{% assign a = "x,x" %}{% for i in (1..64) %}{% assign a = a | append: a | split: "," | join: ",x," %}{% endfor %}{{ a }}`: "LIMIT",
+		`{% for i in (1..1000000000) %}{% cycle "a", "b" %}{% increment x %}{% endfor %}`:                                          "LIMIT SYNTAX",
+		strings.Repeat(`{% if true %}`, 100_000) + strings.Repeat(`{% endif %}`, 100_000):                                          "SYNTAX LIMIT",
+		strings.Repeat(`{% for i in (1..2) %}`, 200) + "x" + strings.Repeat(`{% endfor %}`, 200):                                   "SYNTAX LIMIT",
+		`{{ ` + strings.Repeat(`(1..`, 50_000) + `1` + strings.Repeat(`)`, 50_000) + ` }}`:                                         "SYNTAX LIMIT RENDER",
+		`{{ "x" | ` + strings.Repeat(`append: "x" | `, 50_000) + `append: "x" }}{% for i in (1..1000000000) %}{% endfor %}`:        "SYNTAX LIMIT",
+		`{{ "x" | slice: -2, -1 }}{{ (5..1) | join }}`:                                                                             "RENDER",
+		`{% include "../../keys/secret.key" %}`:                                                                                    "SYNTAX",
+		`{% render "/proc/self/environ" %}`:                                                                                        "SYNTAX",
+		`{{ (1..100000000) | join: "," }}`:                                                                                         "LIMIT",
+		`{% for i in (1..3000000) %}xxxxxxxxxxxxxxxxxxxx{% endfor %}`:                                                              "LIMIT",
+		`{% tablerow i in (1..3000000) %}xxxxxxxxxxxxxxxxxxxx{% endtablerow %}`:                                                    "LIMIT",
+		`{% capture a %}{% for i in (1..100000000) %}xxxxxxxx{% endfor %}{% endcapture %}`:                                         "LIMIT",
 		`{{ (5..1) | join }}`:                            "RENDER",
 		`{% include "/etc/passwd" %}`:                    "SYNTAX",
 		strings.Repeat(`{%`, 1<<20):                      "SYNTAX LIMIT",

@@ -7,6 +7,9 @@ import (
 	"database/sql"
 	"embed"
 	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -24,9 +27,27 @@ const RiverSchema = "river"
 // with a newer one gets a migration of its own here.
 const riverVersion = 7
 
+// Version is the number of the newest script: the version of the tables that this
+// release works with.
+func Version() (newest int64) {
+	names, _ := fs.Glob(scripts, "*.sql") // fails for a malformed pattern only
+	for _, name := range names {
+		number, _, _ := strings.Cut(name, "_")
+		n, _ := strconv.ParseInt(number, 10, 64)
+		newest = max(newest, n)
+	}
+	return newest
+}
+
 // Up brings the database to the present version. A session lock makes concurrent
-// calls wait for one another.
-func Up(ctx context.Context, db *sql.DB) error {
+// calls wait for one another. A database that is ahead, since nodes of the next release
+// have begun to replace this one's, stays as it is.
+func Up(ctx context.Context, db *sql.DB) error { return up(ctx, db, latest) }
+
+// latest is above all versions.
+var latest = goose.MaxVersion
+
+func up(ctx context.Context, db *sql.DB, version int64) error {
 	locker, err := lock.NewPostgresSessionLocker()
 	if err != nil {
 		return err
@@ -39,7 +60,7 @@ func Up(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if _, err := provider.UpTo(ctx, version); err != nil {
 		return fmt.Errorf("migrating the database: %w", err)
 	}
 	return nil

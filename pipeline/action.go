@@ -290,6 +290,11 @@ type settleWorker struct {
 	pipeline *Pipeline
 }
 
+// NextRetry is for jobs that were interrupted.
+func (w *settleWorker) NextRetry(job *river.Job[settleArgs]) time.Time {
+	return time.Now().Add(makeRetry(job.Attempt))
+}
+
 // Work ends the pending actions of a deleted integration (R5.1). It may run twice:
 // what has ended is left alone.
 func (w *settleWorker) Work(ctx context.Context, job *river.Job[settleArgs]) error {

@@ -2,10 +2,12 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
 
+	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
 	"platen"
@@ -22,10 +24,19 @@ func recovered(f func() error) (err error) {
 	return f()
 }
 
-// lastAttempt tells whether River gives the job up after this attempt. A node that
-// is stopping is no reason to: River gives the attempt back.
-func lastAttempt(ctx context.Context, job *rivertype.JobRow) bool {
-	return job.Attempt >= job.MaxAttempts && ctx.Err() == nil
+// errBegunTooOften is what a job comes to that was begun so often that it must be what
+// ends the nodes that begin it.
+var errBegunTooOften = errors.New("the nodes that began it came to no end of it")
+
+// tried runs one attempt of a job, unless there were too many before. last tells whether
+// the job is to be given up with the error. A node that is stopping is no reason to, and
+// neither is a job that only waits: both spend no attempt.
+func tried(ctx context.Context, job *rivertype.JobRow, f func() error) (err error, last bool) {
+	if job.Attempt > maxAttempts {
+		return errBegunTooOften, true
+	}
+	err = recovered(f)
+	return err, err != nil && job.Attempt == maxAttempts && ctx.Err() == nil && !errors.As(err, new(*river.JobSnoozeError))
 }
 
 // interrupted is the failure of what was tried too often without an outcome; err is

@@ -107,6 +107,9 @@ func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *o
 	if len(errs) > 0 {
 		return nil, errs
 	}
+	if err := p.queue.admit(ctx, b.AccountID, b.Total); err != nil {
+		return nil, err
+	}
 	if err := p.accept(ctx, once, b.ID, b, submissions); err != nil || once.ResultID != "" {
 		return nil, err
 	}

@@ -91,6 +91,9 @@ func (p *Pipeline) combine(ctx context.Context, scope storage.Scope, once *once,
 	if err := p.seal(c, asked); err != nil {
 		return nil, err
 	}
+	if err := p.queue.admit(ctx, c.AccountID, 1+len(parts)); err != nil {
+		return nil, err
+	}
 	waiting := 0
 	if len(parts) > 0 {
 		if waiting, err = p.DB.CountWaiting(ctx, c.AccountID, true, priorities[len(priorities)-1]); err != nil {

@@ -56,8 +56,8 @@ type outcome struct {
 // under the same key again. What goes wrong with the last attempt of the job is a
 // failed attempt of the action, so that it is tried again by a job of its own.
 func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
-	err := recovered(func() error { return w.work(ctx, job) })
-	if err == nil || errors.As(err, new(*river.JobSnoozeError)) || !lastAttempt(ctx, job.JobRow) {
+	err, last := tried(ctx, job.JobRow, func() error { return w.work(ctx, job) })
+	if !last {
 		return err
 	}
 	action, readErr := w.pipeline.DB.Action(ctx, storage.Scope{AccountID: job.Args.AccountID}, job.Args.ActionID)
@@ -316,7 +316,7 @@ func (p *Pipeline) deliverWebhook(ctx context.Context, subject platen.Subject, a
 	if err != nil {
 		return done, err
 	}
-	done.webhook, err = p.Webhooks.Post(ctx, delivery.Webhook{URL: i.Webhook.URL, Secret: secret, ID: action.ID, Body: body})
+	done.webhook, err = p.Webhooks.Post(ctx, delivery.Webhook{URL: i.Webhook.URL, Secret: platen.NewSecret(secret), ID: action.ID, Body: body})
 	if err != nil {
 		return done.failed(err)
 	}
@@ -324,7 +324,7 @@ func (p *Pipeline) deliverWebhook(ctx context.Context, subject platen.Subject, a
 }
 
 func s3Target(s *platen.S3Settings, secret string) delivery.Target {
-	return delivery.Target{AccessKeyID: s.AccessKeyID, SecretAccessKey: secret, Region: s.Region, Bucket: s.Bucket, Endpoint: s.Endpoint,
+	return delivery.Target{AccessKeyID: s.AccessKeyID, SecretAccessKey: platen.NewSecret(secret), Region: s.Region, Bucket: s.Bucket, Endpoint: s.Endpoint,
 		ForcePathStyle: s.ForcePathStyle, StorageClass: s.StorageClass, ServerSideEncryption: s.ServerSideEncryption, KMSKeyID: s.KMSKeyID,
 		Checksum: s.Checksum}
 }

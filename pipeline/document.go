@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,8 +121,8 @@ func completes[A river.JobArgs](job *river.Job[A]) func(context.Context, *storag
 // only the attempt that counts can commit. What goes wrong with the last attempt ends
 // the document: nothing stays PENDING for ever.
 func (p *Pipeline) make(ctx context.Context, w work) error {
-	err := recovered(func() error { return p.tryToMake(ctx, w) })
-	if err == nil || !lastAttempt(ctx, w.JobRow) {
+	err, last := tried(ctx, w.JobRow, func() error { return p.tryToMake(ctx, w) })
+	if !last {
 		return err
 	}
 	failure := p.interrupted(ctx, w.stage, w.documentID, err)
@@ -150,6 +151,9 @@ func (p *Pipeline) tryToMake(ctx context.Context, w work) error {
 		return nil
 	}
 	start := time.Now()
+	if failed := p.storeFailed.Load(); failed != nil && start.Sub(*failed) < storePause {
+		return river.JobSnooze(storePause - start.Sub(*failed))
+	}
 	file, err := w.do(ctx, d)
 	elapsed := time.Since(start)
 	var failure *platen.Failure
@@ -159,9 +163,11 @@ func (p *Pipeline) tryToMake(ctx context.Context, w work) error {
 	case err != nil && !errors.As(err, &failure):
 		log.WarnContext(ctx, "the work on a document was interrupted and will be tried again", "error", err)
 		return err
-	case failure != nil && transient(failure) && w.Attempt < makeAttempts:
+	case errors.As(err, new(notKept)) && time.Since(d.Common().CreatedAt) < storePatience:
+		return river.JobSnooze(storePause) // the log has it already
+	case failure != nil && transient(failure) && faults(w.JobRow) < makeAttempts-1:
 		log.WarnContext(ctx, "a document could not be made and will be tried again", "code", failure.Code, "error", failure.Message)
-		return failure
+		return fault{failure}
 	}
 	if err := p.finishWork(ctx, w, file, failure, elapsed); err != nil {
 		overtaken := errors.Is(err, errSettled) || errors.Is(err, storage.ErrFenced)
@@ -187,9 +193,42 @@ func (p *Pipeline) tryToMake(ctx context.Context, w work) error {
 	return nil
 }
 
-// makeAttempts bounds how often a document is tried again for faults that are not
-// its own: a browser that died, a disk that was full. With makeRetry, four minutes.
+// makeAttempts bounds how often a document is tried for faults that are not its own, such
+// as a browser that died. With makeRetry, four minutes.
 const makeAttempts = 10
+
+const (
+	// storePatience is for how long after its request a document that is made is tried
+	// to be stored: as long as deliveries are tried.
+	storePatience = platen.DeliveryGiveUp
+	// storePause is after how long that is tried again, and for how long nothing else is
+	// made on the node: it could not be kept either.
+	storePause = 5 * time.Second
+)
+
+// notKept is a failure to store a document that is made.
+type notKept struct{ *platen.Failure }
+
+func (n notKept) Unwrap() error { return n.Failure }
+
+// fault is a failure of the machinery, as an error of a job: how many there were is read
+// from the job, which also counts attempts that a node did not live to see the end of.
+type fault struct{ *platen.Failure }
+
+func (f fault) Error() string { return faultPrefix + f.Failure.Error() }
+func (f fault) Unwrap() error { return f.Failure }
+
+const faultPrefix = "fault: "
+
+// faults is how many attempts of a job have come to a fault.
+func faults(job *rivertype.JobRow) (n int) {
+	for _, attempt := range job.Errors {
+		if strings.HasPrefix(attempt.Error, faultPrefix) {
+			n++
+		}
+	}
+	return n
+}
 
 // makeRetry is the pause after an attempt: 1, 4, 9, ... seconds, a minute at most.
 func makeRetry(attempt int) time.Duration {
@@ -265,17 +304,21 @@ func (p *Pipeline) finish(ctx context.Context, tx *storage.Tx, document platen.A
 }
 
 // keep stores Platen's own copy of a document, and notes what it is. The error is a
-// *platen.Failure when the storage refused it.
+// notKept when the storage refused it.
 func (p *Pipeline) keep(ctx context.Context, id string, file *platen.DocumentFile, content []byte) error {
 	sum := sha256.Sum256(content)
 	file.ByteSize, file.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
 	err := p.Blobs.Put(ctx, file.BlobKey, bytes.NewReader(content), file.ByteSize, file.ContentType)
+	if err == nil {
+		p.storeFailed.Store(nil)
+	}
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
+	p.storeFailed.Store(new(time.Now()))
 	p.Log.ErrorContext(ctx, "storing a document failed", "document", id, "error", err)
-	return &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, Retryable: true, OccurredAt: time.Now(),
-		Message: "The finished document could not be stored: the operator's storage refused it, or is full. The log says why."}
+	return notKept{&platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, Retryable: true, OccurredAt: time.Now(),
+		Message: "The finished document could not be stored for a day: the operator's storage refused it, or is full. The log says why."}}
 }
 
 // protect locks a PDF with its document's password, if it has one.

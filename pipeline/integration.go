@@ -256,7 +256,7 @@ func (p *Pipeline) probe(ctx context.Context, i *platen.Integration, key string)
 		if err != nil {
 			return nil, err
 		}
-		_, err = p.Webhooks.Post(deadline, delivery.Webhook{URL: i.Webhook.URL, Secret: string(secret), ID: "ping_" + platen.RandomString(18), Body: body})
+		_, err = p.Webhooks.Post(deadline, delivery.Webhook{URL: i.Webhook.URL, Secret: platen.NewSecret(string(secret)), ID: "ping_" + platen.RandomString(18), Body: body})
 		return failureOf(err)
 	}
 	_, err = p.S3.Put(deadline, s3Target(i.S3, string(secret)), delivery.ProbeObject(key, time.Now()))

@@ -7,12 +7,16 @@ package pipeline
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"platen"
 	"platen/delivery"
@@ -61,6 +65,9 @@ type Options struct {
 	RetryBase time.Duration
 	// MergeTime is how long a merge may take; DefaultMergeTime unless a test is in a hurry.
 	MergeTime time.Duration
+	// QueueLimit is how many documents may wait, of all accounts together, and half as many
+	// of each; DefaultQueueLimit if it is 0.
+	QueueLimit int
 	// ExpireEvery is how long a copy may outlive its time; ExpireInterval unless a test
 	// is in a hurry. A second at least.
 	ExpireEvery time.Duration
@@ -72,6 +79,14 @@ type Pipeline struct {
 	river   *river.Client[*sql.Tx]
 	metrics *metrics
 	lanes   *lanes
+	queue   *admission
+	// storeFailed is when a document could not be stored last; nil: the last one could.
+	storeFailed atomic.Pointer[time.Time]
+
+	node     string // the name of this start of this process
+	keeping  sync.WaitGroup
+	stopKeep context.CancelFunc
+	lease    *storage.Lease // once keeping is over
 
 	receiving chan struct{} // a place for each upload that is being checked
 	merging   chan struct{} // and for each merge
@@ -96,9 +111,12 @@ const (
 	// combineTimeout is longer than it takes to fetch the addresses and to merge all that
 	// other jobs have before it.
 	combineTimeout = 10 * time.Minute
-	// maxAttempts of a job count what kills or interrupts a node, not what is wrong
-	// with a document: the workers settle that themselves.
-	maxAttempts = 50
+	// maxAttempts of a job count what kills a node or keeps it from an outcome, not what
+	// is wrong with a document: the workers settle that themselves. What was begun so often
+	// is given up by them too, in a transaction that gives the document or the action its
+	// final state. River, which only ends the job, is never to come to it.
+	maxAttempts      = 50
+	riverMaxAttempts = 30_000 // of a smallint
 )
 
 // New makes a pipeline; Start begins its work.
@@ -112,9 +130,13 @@ func New(o Options) (*Pipeline, error) {
 	if o.ExpireEvery == 0 {
 		o.ExpireEvery = ExpireInterval
 	}
-	p := &Pipeline{Options: o, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase),
+	if o.QueueLimit == 0 {
+		o.QueueLimit = DefaultQueueLimit
+	}
+	p := &Pipeline{Options: o, queue: &admission{limit: o.QueueLimit, count: o.DB.Waiting}, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase), node: nodeName(),
 		receiving: make(chan struct{}, receipts), merging: make(chan struct{}, max(1, o.Merges))}
 	config := &river.Config{
+		ID:     p.node,
 		Schema: migrations.RiverSchema,
 		Logger: slog.New(quietRiver{o.Log.Handler()}),
 		// What is inserted wakes the workers by a notification, which the inserting
@@ -123,9 +145,9 @@ func New(o Options) (*Pipeline, error) {
 		FetchCooldown:     10 * time.Millisecond,
 		FetchPollInterval: time.Second,
 		JobTimeout:        jobTimeout,
-		// The backstop for jobs whose node is gone.
+		// The backstop for jobs that a living node has forgotten.
 		RescueStuckJobsAfter: jobTimeout + time.Minute,
-		MaxAttempts:          maxAttempts,
+		MaxAttempts:          riverMaxAttempts,
 	}
 	if o.Workers {
 		workers := river.NewWorkers()
@@ -136,6 +158,7 @@ func New(o Options) (*Pipeline, error) {
 		river.AddWorker(workers, &expireWorker{pipeline: p})
 		river.AddWorker(workers, &housekeepWorker{pipeline: p})
 		config.Workers = workers
+		config.Middleware = []rivertype.Middleware{river.WorkerMiddlewareFunc(giveBack)}
 		config.Queues = map[string]river.QueueConfig{
 			queueRender:      {MaxWorkers: o.Renders},
 			queueCombine:     {MaxWorkers: combines},
@@ -145,7 +168,7 @@ func New(o Options) (*Pipeline, error) {
 		config.PeriodicJobs = []*river.PeriodicJob{every(housekeepInterval, housekeepArgs{}), every(o.ExpireEvery, expireArgs{})}
 	}
 	var err error
-	p.river, err = river.NewClient(newDriver(o.DB), config)
+	p.river, err = river.NewClient(newDriver(o.DB, p.node), config)
 	return p, err
 }
 
@@ -161,24 +184,35 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	if !p.Workers {
 		return nil
 	}
-	if p.Alone {
-		n, err := p.DB.ReleaseRunningJobs(ctx)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			p.Log.InfoContext(ctx, "jobs that a crash interrupted start again", "jobs", n)
-		}
+	lease, err := p.start(ctx)
+	if err != nil {
+		return err
 	}
-	return p.river.Start(context.WithoutCancel(ctx))
+	ctx, p.stopKeep = context.WithCancel(context.WithoutCancel(ctx))
+	p.keeping.Go(func() { p.lease = p.live(ctx, lease) })
+	p.keeping.Go(func() { p.reap(ctx) })
+	return nil
 }
 
-// Stop fetches no more jobs, lets those that run finish until ctx ends, and then
-// interrupts them: they start again elsewhere, or here after the next start.
+// Stop fetches no more jobs, lets those that run finish until ctx ends or the lease is
+// lost, and then interrupts them: they start again elsewhere, or here after the next start.
 func (p *Pipeline) Stop(ctx context.Context) error {
-	if !p.Workers {
+	if !p.Workers || p.stopKeep == nil {
 		return nil
 	}
+	p.stopKeep()
+	p.keeping.Wait()
+	ctx, stopHolding := context.WithCancel(ctx)
+	var holding sync.WaitGroup
+	if p.lease != nil {
+		defer p.lease.Close() // not before the last job is over
+		holding.Go(func() {
+			_ = held(ctx, p.lease) // lost, others take over what runs
+			stopHolding()
+		})
+	}
+	defer holding.Wait()
+	defer stopHolding()
 	err := p.river.Stop(ctx)
 	if ctx.Err() == nil {
 		return err
@@ -186,6 +220,16 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return p.river.StopAndCancel(hard)
+}
+
+// giveBack lets a job that was interrupted because the node stops, or has lost its
+// lease, start again at once, and spends no attempt: there is nothing wrong with it.
+func giveBack(ctx context.Context, _ *rivertype.JobRow, work func(context.Context) error) error {
+	err := work(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) { // a job that takes too long exceeds a deadline
+		return river.JobSnooze(0)
+	}
+	return err
 }
 
 // quietRiver passes on what of the job engine's log concerns an operator: a failed

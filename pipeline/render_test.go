@@ -35,7 +35,7 @@ func TestR2_1PlatensOwnNamesWinOverThoseOfData(t *testing.T) {
 
 func TestAnAccountsFloodGoesBehind(t *testing.T) {
 	t.Parallel()
-	for waiting, want := range map[int]int{0: 1, 19: 1, 20: 2, 199: 2, 200: 3, 1999: 3, 2000: 4, 1 << 20: 4} {
+	for waiting, want := range map[int]int{0: 1, 1: 2, 19: 2, 20: 3, 399: 3, 400: 4, 1 << 20: 4} {
 		if got := priority(waiting); got != want {
 			t.Errorf("%d waiting: priority %d, want %d", waiting, got, want)
 		}

@@ -59,6 +59,9 @@ func (p *Pipeline) Submit(ctx context.Context, scope storage.Scope, key string, 
 	if err != nil {
 		return nil, err
 	}
+	if err := p.queue.admit(ctx, s.AccountID, 1); err != nil {
+		return nil, err
+	}
 	if err := p.accept(ctx, once, s.ID, nil, []*platen.Submission{s}); err != nil {
 		return nil, err
 	}
@@ -103,8 +106,9 @@ func (p *Pipeline) accept(ctx context.Context, once *once, resultID string, b *p
 }
 
 // priorities are how many documents of an account wait at least where a further one has
-// the priority 2, 3 and 4.
-var priorities = []int{20, 200, 2000}
+// the priority 2, 3 and 4. Only the first of an account is of the first: however much one
+// account sends, the first of another is next but one at the latest.
+var priorities = []int{1, 20, 400}
 
 // priority of a document falls with the number of those of its account that wait
 // already: a flood goes behind, and keeps no other account waiting.

@@ -365,19 +365,6 @@ func TestNothingOfAnAddressIsLeftForTheNextDocument(t *testing.T) {
 	}
 }
 
-func TestAPageAtAnAddressReachesNothingPrivate(t *testing.T) {
-	t.Parallel()
-	var hits atomic.Int64
-	canary := server(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) { hits.Add(1) })
-	s := site(t, map[string]string{"/": strings.ReplaceAll(attempts, "§", canary.Listener.Addr().String())})
-	if _, err := shared.Render(t.Context(), at(t, s.URL+"/")); err != nil {
-		t.Log(err)
-	}
-	if hits.Load() > 0 {
-		t.Errorf("reached %d times", hits.Load())
-	}
-}
-
 // Chromium says that a page is due and that it loads, but under load not always that what
 // was due has begun: a visit that waited for that never ended.
 func TestAVisitDoesNotWaitForWhatHasBegunAndEnded(t *testing.T) {

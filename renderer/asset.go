@@ -210,10 +210,11 @@ func (a *asset) explain(proxy *egress.Proxy) {
 	}
 }
 
-// loading are the addresses that have not answered in full yet.
+// loading are the addresses that have not answered in full yet. What a page made itself
+// (blob:) is nobody else's, and no reason to try again.
 func (a *assets) loading() []string {
 	var urls []string
-	for _, one := range a.which(func(one *asset) bool { return !one.done }) {
+	for _, one := range a.which(func(one *asset) bool { return !one.done && strings.HasPrefix(one.URL, "http") }) {
 		urls = append(urls, one.URL)
 	}
 	return urls[:min(len(urls), maxAssets)]

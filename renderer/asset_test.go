@@ -2,13 +2,10 @@ package renderer
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"platen"
 )
@@ -157,67 +154,6 @@ func TestWhatScriptsAskForMayFail(t *testing.T) {
 		p.textContent = 'went on'</script>`, "§", s.URL)))
 	if got := text(t, pdf); !strings.Contains(got, "went on") {
 		t.Error(got)
-	}
-}
-
-// attempts are ways for a page to reach an address; § is host and port.
-const attempts = `<!doctype html><link rel=prefetch href=http://§/prefetch><link rel=preconnect href=http://§><link rel=icon href=http://§/favicon>
-	<iframe src=http://§/iframe></iframe><object data=http://§/object></object><embed src=http://§/embed>
-	<video src=http://§/video></video><form id=f method=post action=http://§/form target=popup></form>
-	<a id=a href=http://§/ping-target ping=http://§/ping></a>
-	<script>
-	const s = '§', js = code => URL.createObjectURL(new Blob([code], {type: 'text/javascript'}));
-	const tries = [() => fetch('http://' + s + '/fetch', {mode: 'no-cors'}), () => navigator.sendBeacon('http://' + s + '/beacon', 'x'),
-		() => new EventSource('http://' + s + '/sse'), () => new WebSocket('ws://' + s + '/ws'),
-		() => new Worker(js('fetch("http://' + s + '/worker",{mode:"no-cors"}); new WebSocket("ws://' + s + '/worker-ws")')),
-		() => import('http://' + s + '/import'), () => window.open('http://' + s + '/popup'), () => f.submit(),
-		() => { const c = new RTCPeerConnection({iceServers: [{urls: 'stun:' + s}]}); c.createDataChannel('x'); c.createOffer().then(o => c.setLocalDescription(o)) },
-		() => { const x = new XMLHttpRequest(); x.open('GET', 'http://' + s + '/xhr', false); x.send() }];
-	for (const one of tries) { try { const r = one(); if (r && r.catch) r.catch(() => {}) } catch (e) {} }
-	const until = Date.now() + 700; while (Date.now() < until) { const x = new XMLHttpRequest(); x.open('GET', 'data:,x', false); x.send() }
-	</script>`
-
-func TestNoWayLeadsToAPrivateAddress(t *testing.T) {
-	t.Parallel()
-	reached := func(host string) map[string]bool {
-		var mu sync.Mutex
-		paths := map[string]bool{}
-		s := server(t, host, func(w http.ResponseWriter, r *http.Request) {
-			mu.Lock()
-			defer mu.Unlock()
-			paths[r.URL.Path] = true
-		})
-		address := s.Listener.Addr().String()
-		udp, err := net.ListenPacket("udp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer udp.Close()
-		p := document(t, strings.ReplaceAll(attempts, "§", address))
-		if _, err := shared.Render(t.Context(), p); err != nil {
-			t.Logf("%s: %v", host, err)
-		}
-		time.Sleep(500 * time.Millisecond)
-		udp.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-		mu.Lock()
-		defer mu.Unlock()
-		if _, _, err := udp.ReadFrom(make([]byte, 100)); err == nil {
-			paths["UDP"] = true
-		}
-		return paths
-	}
-	if paths := reached("127.0.0.1"); len(paths) != 0 {
-		t.Errorf("reached by %v", paths)
-	}
-	// The same page reaches what is allowed, so it does try.
-	paths := reached(openHost)
-	for _, want := range []string{"/fetch", "/beacon", "/xhr", "/ws", "/worker", "/import", "/iframe"} {
-		if !paths[want] {
-			t.Errorf("the page does not try %s: %v", want, paths)
-		}
-	}
-	if paths["UDP"] {
-		t.Error("UDP goes around the proxy")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,8 @@ import (
 
 var (
 	errBrowserGone = errors.New("the browser ended")
+	errBrowserMute = errors.New("the browser does not answer")
+	errPageLost    = errors.New("the page ended before it had a document")
 	errPageCrashed = errors.New("the page crashed")
 	errPageMoved   = errors.New("the page went to another address")
 	errPageClosed  = errors.New("the page closed itself")
@@ -35,15 +38,18 @@ type browser struct {
 	exited  chan struct{}
 	command *exec.Cmd
 	dir     string
+	nowhere string // the address of a proxy that reaches nothing
 	stderr  tail
 
 	mu    sync.Mutex
 	pages map[proto.TargetSessionID]*page
 
 	// For the Renderer, under its lock.
-	uses    int
-	live    int // pages that are not disposed of yet
-	retired bool
+	uses     int
+	live     int // pages that are not disposed of yet
+	timeouts int // of documents, in a row
+	lost     int // pages that ended as they were made, in a row
+	retired  bool
 }
 
 // folderPrefix begins the name of a browser's folder; the pid of its owner follows.
@@ -65,12 +71,12 @@ func sweep(tempDir string) {
 }
 
 // startBrowser starts a Chromium and waits until it answers, or ctx ends.
-func startBrowser(ctx context.Context, o Options) (*browser, error) {
+func startBrowser(ctx context.Context, o Options, nowhere string) (*browser, error) {
 	dir, err := os.MkdirTemp(o.TempDir, folderPrefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
 		return nil, err
 	}
-	b := &browser{exited: make(chan struct{}), dir: dir, pages: map[proto.TargetSessionID]*page{}}
+	b := &browser{exited: make(chan struct{}), dir: dir, nowhere: nowhere, pages: map[proto.TargetSessionID]*page{}}
 	b.life, b.end = context.WithCancelCause(context.Background())
 	if err := b.start(o); err != nil {
 		os.RemoveAll(dir)
@@ -84,6 +90,8 @@ func startBrowser(ctx context.Context, o Options) (*browser, error) {
 		<-b.exited
 		return nil, fmt.Errorf("Chromium (%s) does not start: %w", o.Executable, b.explain(err))
 	}
+	offerFirst(b.command.Process.Pid)
+	go b.watch(o.Memory, o.Log)
 	return b, nil
 }
 
@@ -98,7 +106,8 @@ func (b *browser) start(o Options) error {
 	b.command.Dir = b.dir
 	b.command.Stderr = &b.stderr
 	b.command.WaitDelay = 5 * time.Second
-	b.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// One that hangs does not see that its pipe has ended.
+	b.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() == 0 {
 		b.command.SysProcAttr.Credential = &syscall.Credential{Uid: o.UID, Gid: o.UID}
 		if err := os.Chown(b.dir, int(o.UID), int(o.UID)); err != nil {
@@ -116,34 +125,42 @@ func (b *browser) start(o Options) error {
 		return err
 	}
 	b.command.ExtraFiles = []*os.File{commandsIn, answersOut}
-	err = b.command.Start()
-	commandsIn.Close()
-	answersOut.Close()
-	if err != nil {
-		commandsOut.Close()
-		answersIn.Close()
-		return err
-	}
 	b.connection = newConnection(answersIn, commandsOut)
 	b.handle("", b.event)
+	started := make(chan error, 1)
 	go func() {
-		b.read()
-		b.end(errBrowserGone)
-		// A browser that hangs up but stays is of no use either.
-		commandsOut.Close()
-		b.kill()
-	}()
-	go func() {
+		// The kernel sends the death signal when the thread that started it ends, and Go
+		// ends threads as it likes.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := b.command.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		// The zombie keeps its number, and so its group, ours until the kill is done.
 		for unix.Waitid(unix.P_PID, b.command.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		}
 		b.kill()
 		_ = b.command.Wait()
 		b.end(errBrowserGone)
-		commandsOut.Close()
-		answersIn.Close()
+		b.hangUp()
 		b.removeDir()
 		close(b.exited)
+	}()
+	err = <-started
+	commandsIn.Close()
+	answersOut.Close()
+	if err != nil {
+		b.hangUp()
+		return err
+	}
+	go func() {
+		b.read()
+		b.end(errBrowserGone)
+		// A browser that hangs up but stays is of no use either.
+		b.hangUp()
+		b.kill()
 	}()
 	return nil
 }

@@ -38,8 +38,8 @@ type response struct {
 // whoever calls must have a context that ends with the target.
 type connection struct {
 	in      *bufio.Reader
-	out     *os.File
-	largest int // message that is read
+	pipes   [2]*os.File // in and out
+	largest int         // message that is read
 
 	sending sync.Mutex
 
@@ -51,9 +51,16 @@ type connection struct {
 
 func newConnection(in, out *os.File) *connection {
 	return &connection{
-		in: bufio.NewReaderSize(in, 1<<16), out: out, largest: maxReceived,
+		in: bufio.NewReaderSize(in, 1<<16), pipes: [2]*os.File{in, out}, largest: maxReceived,
 		pending:  map[int]chan response{},
 		handlers: map[proto.TargetSessionID]func(string, json.RawMessage){},
+	}
+}
+
+// hangUp ends the connection, and read with it. It may be called at any time.
+func (c *connection) hangUp() {
+	for _, pipe := range c.pipes {
+		_ = pipe.Close()
 	}
 }
 
@@ -144,17 +151,26 @@ func (c *connection) answer(id int, r response) {
 // call sends a request and waits for the answer. The error is ctx's cause, a
 // *cdp.Error, errSentTooLarge, errReceivedTooLarge or errBrowserGone.
 func (c *connection) call(ctx context.Context, session proto.TargetSessionID, method string, params any) (json.RawMessage, error) {
-	answered := make(chan response, 1)
+	answered := make(chan response, 2) // an error of sending, and an answer all the same
 	c.mu.Lock()
 	c.last++
 	id := c.last
 	c.pending[id] = answered
 	c.mu.Unlock()
-	err := c.send(cdp.Request{ID: id, SessionID: string(session), Method: method, Params: params})
+	message, err := encode(cdp.Request{ID: id, SessionID: string(session), Method: method, Params: params})
 	if err == nil {
+		// Beside the caller, whose time may be over before there is room in the pipe.
+		go func() {
+			if err := c.send(ctx, message); err != nil {
+				answered <- response{err: err}
+			}
+		}()
 		select {
 		case r := <-answered:
-			return r.result, r.err
+			err = r.err
+			if err == nil {
+				return r.result, nil
+			}
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
@@ -165,24 +181,31 @@ func (c *connection) call(ctx context.Context, session proto.TargetSessionID, me
 	return nil, err
 }
 
-func (c *connection) send(request cdp.Request) error {
+func encode(request cdp.Request) ([]byte, error) {
 	var message bytes.Buffer
 	encoder := json.NewEncoder(&message)
 	encoder.SetEscapeHTML(false) // six bytes for every angle bracket of the markup
 	if err := encoder.Encode(request); err != nil {
-		return err
+		return nil, err
 	}
 	message.WriteByte(0)
 	if message.Len() > maxSent {
-		return errSentTooLarge
+		return nil, errSentTooLarge
 	}
+	return message.Bytes(), nil
+}
+
+// send writes a message, unless ctx ends before its turn.
+func (c *connection) send(ctx context.Context, message []byte) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	_ = c.out.SetWriteDeadline(time.Now().Add(sendTimeout))
-	if _, err := c.out.Write(message.Bytes()); err != nil {
-		// Half a message may be in the pipe, so nothing can follow it. Chromium ends
-		// when the pipe does.
-		_ = c.out.Close()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	_ = c.pipes[1].SetWriteDeadline(time.Now().Add(sendTimeout))
+	if _, err := c.pipes[1].Write(message); err != nil {
+		// Half a message may be in the pipe, so nothing can follow it.
+		c.hangUp()
 		return errBrowserGone
 	}
 	return nil

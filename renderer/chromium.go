@@ -27,13 +27,16 @@ func Find() (path string, err error) {
 	return "", fmt.Errorf("%w: apt-get install chromium-headless-shell (or chromium)", ErrNotInstalled)
 }
 
+// bypassNothing sends loopback addresses through the proxy as well.
+const bypassNothing = "<-loopback>"
+
 // flags of every Chromium. What they must keep: the sandbox, the zygote, a
 // process for each context, and no way out but the proxy. By default Chromium
 // goes around a proxy for loopback addresses, and WebRTC and QUIC go around it
 // for all.
 var flags = []string{
 	"--headless", "--remote-debugging-pipe",
-	"--proxy-bypass-list=<-loopback>", "--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--disable-quic",
+	"--proxy-bypass-list=" + bypassNothing, "--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--disable-quic",
 	"--js-flags=--max-old-space-size=256",
 	"--blink-settings=lazyLoadEnabled=false", // a page that is printed is never scrolled
 	"--font-render-hinting=none", "--force-color-profile=srgb", "--hide-scrollbars", "--mute-audio",

@@ -47,7 +47,7 @@ func failureOf(err error) *platen.Failure {
 	case errors.As(err, &refused):
 		return renderFailure(platen.FailureRenderFailed, false, "The browser refused to print the page: "+refused.Message+".", nil)
 	}
-	return renderFailure(platen.FailureBrowserGone, true, "The browser that makes documents ended, or does not start. Try again.", nil)
+	return renderFailure(platen.FailureBrowserGone, true, "The browser that makes documents ended, does not start, or does not answer. Try again.", nil)
 }
 
 // timeoutFailure names what the document was waiting for.
@@ -84,20 +84,24 @@ func assetFailure(failed []asset, setting string) *platen.Failure {
 	worst := failed[0]
 	retryable := true
 	for _, one := range failed {
-		if one.refusal == egress.RefusedDenied {
+		if one.refusal == egress.RefusedDenied || one.refusal == egress.RefusedClosed {
 			worst = one
 		}
 		retryable = retryable && one.transient()
 	}
 	code, reason := platen.FailureAssetFailed, worst.Error
 	message := fmt.Sprintf("%s (%s) did not load", worst.URL, worst.Type)
-	if worst.refusal == egress.RefusedDenied {
+	switch {
+	case worst.refusal == egress.RefusedClosed:
+		code, reason = platen.FailureEgressDenied, "the page settings switch the network off (network: false)"
+		message = fmt.Sprintf("%s (%s) may not be reached", worst.URL, worst.Type)
+	case worst.refusal == egress.RefusedDenied:
 		code, reason = platen.FailureEgressDenied, "not a public address on port 80 or 443"
 		message = fmt.Sprintf("%s (%s) may not be reached from here", worst.URL, worst.Type)
 		if setting != "" {
 			reason += "; the operator can open it with " + setting
 		}
-	} else if worst.Error == "" {
+	case worst.Error == "":
 		reason = fmt.Sprintf("HTTP status %d", worst.Status)
 	}
 	message += ": " + reason + "."
@@ -110,7 +114,7 @@ func assetFailure(failed []asset, setting string) *platen.Failure {
 // transient tells whether the same request may well succeed later.
 func (a asset) transient() bool {
 	switch {
-	case a.refusal == egress.RefusedDenied:
+	case a.refusal == egress.RefusedDenied, a.refusal == egress.RefusedClosed:
 		return false
 	case a.Status >= 400:
 		return a.Status >= 500 || a.Status == http.StatusTooManyRequests || a.Status == http.StatusRequestTimeout

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -39,6 +40,9 @@ const testUID = 54321
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
+// executable makes the test binary be a program that starts this as its Chromium.
+const executable = "RENDERER_TEST_EXECUTABLE"
+
 func run(m *testing.M) int {
 	proxy, err := newProxy()
 	if err != nil {
@@ -46,6 +50,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer proxy.Close()
+	if path := os.Getenv(executable); path != "" {
+		_, err := New(Options{Proxy: proxy, UID: testUID, Executable: path, TempDir: filepath.Dir(path)})
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "platen-renderer-test-")
 	if err == nil {
 		err = os.Chmod(dir, 0o711)
@@ -61,6 +70,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer shared.Close()
+	shared.keptRender = time.Minute // on a busy machine anything can take long
 	return m.Run()
 }
 

@@ -24,6 +24,8 @@ type owner struct {
 	// once is a page at an address. It has a real origin, which keeps cookies, storage
 	// and service workers, so it serves nobody again.
 	once bool
+	// offline is a page whose context has a way out that leads nowhere.
+	offline bool
 }
 
 // page is an incognito context with one tab, and so a renderer process of its own.
@@ -46,6 +48,9 @@ type page struct {
 	moved atomic.Bool
 	// left counts how often the document itself did: what is printed is then another one.
 	left atomic.Int64
+	// begun is set when a render begins to load its document: what happened before was not
+	// the document's doing.
+	begun bool
 	// travel follows the loading of a page at an address.
 	travel travel
 
@@ -59,24 +64,32 @@ type page struct {
 	blank bool      // nothing of the last document is there
 }
 
-// newPage makes a context and a tab with scripts on or off for good.
+// newPage makes a context and a tab with scripts on or off for good. Where there is a
+// page beside an error, it has to be disposed of; the error is errPageLost if nothing but
+// this page is at fault.
 func newPage(ctx context.Context, b *browser, o owner) (*page, error) {
 	ctx, cancel := within(ctx, b.life)
 	defer cancel()
 	root := session{connection: b.connection, ctx: ctx}
-	made, err := proto.TargetCreateBrowserContext{DisposeOnDetach: true}.Call(root)
+	lost := func(err error) error {
+		if err == nil || errors.Is(err, errBrowserGone) || b.life.Err() != nil || ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %v", errPageLost, err)
+	}
+	create := proto.TargetCreateBrowserContext{DisposeOnDetach: true}
+	if o.offline {
+		create.ProxyServer, create.ProxyBypassList = b.nowhere, bypassNothing
+	}
+	made, err := create.Call(root)
 	if err != nil {
-		return nil, err
+		return nil, lost(err)
 	}
 	p := &page{browser: b, owner: o, context: made.BrowserContextID, loaded: make(chan struct{}, 1), blank: true}
 	p.travel.changed, p.assets.changed = make(chan struct{}, 1), make(chan struct{}, 1)
 	p.assets.reset()
 	p.life, p.end = context.WithCancelCause(b.life)
-	if err := p.open(root); err != nil {
-		p.dispose()
-		return nil, err
-	}
-	return p, nil
+	return p, lost(p.open(root))
 }
 
 func (p *page) open(root session) error {
@@ -102,11 +115,14 @@ func (p *page) open(root session) error {
 	p.browser.pages[p.session] = p
 	p.browser.mu.Unlock()
 
-	tab := p.at(root.ctx)
-	if err := (proto.PageEnable{}).Call(tab); err != nil {
+	ctx, cancel := within(root.ctx, p.life)
+	defer cancel()
+	tab := p.at(ctx)
+	// First of all: it is what tells of a process that has died already, which answers to nothing.
+	if err := (proto.InspectorEnable{}).Call(tab); err != nil {
 		return err
 	}
-	if err := (proto.InspectorEnable{}).Call(tab); err != nil {
+	if err := (proto.PageEnable{}).Call(tab); err != nil {
 		return err
 	}
 	if p.owner.scripts {
@@ -159,8 +175,10 @@ type job struct {
 	screenshot *screenshot    // of an image, in place of a PDF
 	wait       platen.WaitFor
 	proxy      *egress.Proxy
+	offline    bool          // proxy is the one that leads nowhere
 	timeout    time.Duration // from when it has a page
 	deadline   time.Time     // set when it has its first
+	taken      time.Duration // how long it has waited for pages
 
 	// For the failure of a timeout.
 	step      string // what it is doing
@@ -175,9 +193,14 @@ func (j *job) doing(step string) { j.step, j.condition, j.exception = step, "", 
 func (p *page) render(ctx context.Context, j *job) ([]byte, error) {
 	ctx, cancel := within(ctx, p.life)
 	defer cancel()
+	p.begun = false
 	file, err := p.make(ctx, j)
-	if err != nil && p.life.Err() != nil {
-		return nil, context.Cause(p.life) // whatever the tab answered while it went away
+	if err != nil && !p.lives(ctx) {
+		cause := context.Cause(p.life) // whatever the tab answered while it went away
+		if !p.begun && !errors.Is(cause, errBrowserGone) {
+			return nil, fmt.Errorf("%w: %v", errPageLost, cause)
+		}
+		return nil, cause
 	}
 	var refused *cdp.Error
 	if errors.As(err, &refused) && p.moved.Load() && j.address == "" {
@@ -186,11 +209,23 @@ func (p *page) render(ctx context.Context, j *job) ([]byte, error) {
 	return file, err
 }
 
+// lives tells, of a page at which something failed, whether it is still there. A process that
+// died may be told of only after what it was asked for has been answered with an error. A
+// living one answers this, and of a dead one this makes Chromium tell.
+func (p *page) lives(ctx context.Context) bool {
+	if ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(ctx, livesTimeout)
+		defer cancel()
+		_ = proto.InspectorEnable{}.Call(p.at(ctx))
+	}
+	return p.life.Err() == nil
+}
+
 func (p *page) make(ctx context.Context, j *job) ([]byte, error) {
 	tab := p.at(ctx)
 	if j.screenshot != nil && !p.blank {
 		// A window shows where the document before was scrolled to, as by autofocus.
-		if err := p.reset(); err != nil {
+		if err := p.reset(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -204,6 +239,7 @@ func (p *page) make(ctx context.Context, j *job) ([]byte, error) {
 	p.left.Store(0)
 	p.assets.reset()
 	p.forgetLoad()
+	p.begun = true // the expression is the document's as well
 	j.doing("loading the page")
 	if err := checkExpression(tab, j.wait.Expression); err != nil {
 		return nil, err
@@ -377,13 +413,21 @@ func (p *page) waitForLoad(ctx context.Context) error {
 	}
 }
 
-// resetTimeout bounds what is done between two documents.
-const resetTimeout = 5 * time.Second
+const (
+	// livesTimeout bounds the question whether a page lives, to which one that is busy is slow
+	// to answer.
+	livesTimeout = 5 * time.Second
+	// resetTimeout bounds what is done between two documents.
+	resetTimeout = 5 * time.Second
+	// disposeTimeout bounds the end of a page. It is long because it ends the browser: one
+	// that does not answer at all is ended by its watch before.
+	disposeTimeout = busyPatience
+)
 
 // reset takes the page back to an empty one, of which no script, timer, name or
-// history of the last document is left.
-func (p *page) reset() error {
-	ctx, cancel := context.WithTimeout(p.life, resetTimeout)
+// history of the last document is left. ctx must end with the page's life.
+func (p *page) reset(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
 	tab := p.at(ctx)
 	p.forgetLoad()
@@ -403,6 +447,12 @@ func (p *page) reset() error {
 	if p.network {
 		if err := (proto.NetworkClearBrowserCookies{}).Call(tab); err != nil {
 			return err
+		}
+		// A script could read in it what was answered to an earlier document.
+		if p.owner.scripts {
+			if err := (proto.NetworkClearBrowserCache{}).Call(tab); err != nil {
+				return err
+			}
 		}
 	}
 	// The name outlives documents. In a new one, no script can have tampered with this.
@@ -427,10 +477,10 @@ func (p *page) dispose() {
 		p.browser.handle(p.session, nil)
 	}
 	p.end(errPageClosed)
-	ctx, cancel := context.WithTimeout(p.browser.life, resetTimeout)
+	ctx, cancel := context.WithTimeout(p.browser.life, disposeTimeout)
 	defer cancel()
 	err := proto.TargetDisposeBrowserContext{BrowserContextID: p.context}.Call(session{connection: p.browser.connection, ctx: ctx})
 	if errors.Is(err, context.DeadlineExceeded) {
-		p.browser.kill() // it does not even answer that
+		p.browser.kill()
 	}
 }

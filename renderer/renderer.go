@@ -28,6 +28,9 @@ type Options struct {
 	// TempDir is where Chromium gets a folder of its own, which the user must be
 	// able to reach; "": the system's folder for such.
 	TempDir string
+	// Memory is what all processes of the browser together may take, in bytes; 0: half of
+	// what this machine has, or the container that this is in.
+	Memory int64
 	// Concurrency is how many pages render at once; 0: two per core.
 	Concurrency int
 	// Log gets a line for each browser that starts or ends; nil: none.
@@ -36,8 +39,20 @@ type Options struct {
 
 const (
 	startTimeout = 20 * time.Second
-	// takeTimeout bounds the waiting for a page, which is a process of its own.
+	// takeTimeout bounds the waiting of one document for a page, which is a process of its
+	// own.
 	takeTimeout = 30 * time.Second
+	// doubtTimeout is how long a browser may owe an answer and stand still when a document
+	// has run out of time on it: otherwise the document is not at fault.
+	doubtTimeout = time.Second
+	// maxTimeouts in a row are a sign that something of the browser hangs which still
+	// answers: it is replaced.
+	maxTimeouts = 5
+	// maxLost pages, at most, are tried for one document until one lives long enough to have
+	// it. A browser that loses so many in a row as they are made is replaced.
+	maxLost = 3
+	// A page whose document took longer is not kept: it may hold much memory.
+	maxKeptRender = 2 * time.Second
 	// maxIdle idle pages are kept, each at about 25 MB.
 	maxIdle     = 16
 	maxIdleTime = time.Minute
@@ -55,8 +70,13 @@ var errClosed = errors.New("the renderer is closed")
 type Renderer struct {
 	options Options
 	turns   chan struct{}
-	// browserUses is how many renders a browser is good for.
+	// browserUses is how many renders a browser is good for, and keptRender what a render
+	// may take if its page is to be kept.
 	browserUses int
+	keptRender  time.Duration
+	takeTimeout time.Duration
+	// nowhere is the proxy of pages that have no network.
+	nowhere *egress.Proxy
 	// life ends with Close.
 	life       context.Context
 	end        context.CancelFunc
@@ -94,12 +114,19 @@ func New(o Options) (*Renderer, error) {
 	if o.Concurrency == 0 {
 		o.Concurrency = 2 * runtime.GOMAXPROCS(0)
 	}
+	if o.Memory == 0 {
+		o.Memory = halfOfMemory()
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	sweep(o.TempDir)
-	r := &Renderer{options: o, turns: make(chan struct{}, o.Concurrency), browserUses: maxBrowserUses}
+	r := &Renderer{options: o, turns: make(chan struct{}, o.Concurrency), browserUses: maxBrowserUses, keptRender: maxKeptRender, takeTimeout: takeTimeout}
 	r.life, r.end = context.WithCancel(context.Background())
+	var err error
+	if r.nowhere, err = egress.NewProxy(egress.New(egress.Options{Closed: true}), o.Log); err != nil {
+		return nil, err
+	}
 	if _, err := r.alive(r.life); err != nil {
 		r.Close()
 		return nil, err
@@ -181,7 +208,10 @@ func (r *Renderer) Render(ctx context.Context, p Page) (*Result, error) {
 // job is what has to be done for a page.
 func (r *Renderer) job(p Page) (*job, error) {
 	j := &job{address: p.URL, media: mediaType(p.Settings.Media), wait: p.Settings.Waits(), proxy: r.options.Proxy,
-		timeout: time.Duration(p.Settings.Timeout) * time.Second}
+		timeout: time.Duration(p.Settings.Timeout) * time.Second, offline: p.Settings.NoNetwork}
+	if j.offline {
+		j.proxy = r.nowhere
+	}
 	switch {
 	case p.URL != "":
 		if failure := checkAddress(p.URL); failure != nil {
@@ -218,20 +248,28 @@ func (r *Renderer) mark(ctx context.Context, p Page, done *job, image []byte) ([
 		return nil, err
 	}
 	done.doing("drawing the watermark")
-	j := &job{markup: markup{html: html}, media: done.media, proxy: done.proxy, deadline: done.deadline, screenshot: &screenshot{
+	j := &job{markup: markup{html: html}, media: done.media, proxy: done.proxy, offline: done.offline, deadline: done.deadline, taken: done.taken, screenshot: &screenshot{
 		window: window{width: width, height: height, scale: 1, transparent: done.screenshot.transparent}, kind: p.Output, quality: p.Screenshot.Quality,
 	}}
 	file, _, err := r.insist(ctx, p.Account, j)
 	return file, err
 }
 
-// insist renders, and once more if the browser dies under it.
+// insist renders, and once more if the browser dies under it. A page that ends before it has
+// the document is replaced by another.
 func (r *Renderer) insist(ctx context.Context, account string, j *job) (file []byte, loading []string, err error) {
-	for range 2 {
+	for range maxLost {
 		file, loading, err = r.try(ctx, account, j)
-		if !errors.Is(err, errBrowserGone) {
+		if !errors.Is(err, errPageLost) {
 			break
 		}
+	}
+	if !errors.Is(err, errBrowserGone) {
+		return file, loading, err
+	}
+	file, loading, err = r.try(ctx, account, j)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = fmt.Errorf("%w, and left too little time", errBrowserGone)
 	}
 	return file, loading, err
 }
@@ -239,23 +277,19 @@ func (r *Renderer) insist(ctx context.Context, account string, j *job) (file []b
 // try renders once, on a page of the account. loading is what a document that
 // failed was still waiting for.
 func (r *Renderer) try(ctx context.Context, account string, j *job) (file []byte, loading []string, err error) {
-	taking, cancel := context.WithTimeout(ctx, takeTimeout)
-	defer cancel()
-	p, err := r.take(taking, owner{account: account, scripts: j.scripts, once: j.address != ""})
+	p, err := r.pageFor(ctx, owner{account: account, scripts: j.scripts, once: j.address != "", offline: j.offline}, j)
 	if err != nil {
-		if taking.Err() != nil && ctx.Err() == nil {
-			err = fmt.Errorf("%w: it gives no page within %v", errBrowserGone, takeTimeout)
-		}
 		return nil, nil, err
 	}
 	// The document's time begins here: a browser that is slow to give a page is not
 	// its fault. A second try gets what the first one left.
+	began := time.Now()
 	if j.deadline.IsZero() {
-		j.deadline = time.Now().Add(j.timeout)
+		j.deadline = began.Add(j.timeout)
 	}
-	ctx, cancel = context.WithDeadline(ctx, j.deadline)
+	timed, cancel := context.WithDeadline(ctx, j.deadline)
 	defer cancel()
-	file, err = p.render(ctx, j)
+	file, err = p.render(timed, j)
 	if err != nil {
 		loading = p.assets.loading()
 	}
@@ -264,12 +298,56 @@ func (r *Renderer) try(ctx context.Context, account string, j *job) (file []byte
 			r.options.Log.Debug("something of a page at an address did not load", "address", one.URL, "status", one.status, "error", one.Error)
 		}
 	}
-	r.release(p, j, err == nil)
+	late := errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+	if late && p.browser.hangs(doubtTimeout) {
+		err = errBrowserMute
+	}
+	r.judge(p.browser, late)
+	r.release(p, j, err == nil && time.Since(began) < r.keptRender)
 	return file, loading, err
+}
+
+// pageFor takes a page for a job, within takeTimeout in all.
+func (r *Renderer) pageFor(ctx context.Context, o owner, j *job) (*page, error) {
+	began := time.Now()
+	taking, cancel := context.WithTimeout(ctx, r.takeTimeout-j.taken)
+	defer cancel()
+	p, err := r.take(taking, o)
+	j.taken += time.Since(began)
+	if err != nil && taking.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: it gives no page within %v", errBrowserMute, r.takeTimeout)
+	}
+	return p, err
+}
+
+// judge replaces a browser on which too many documents in a row run out of time.
+func (r *Renderer) judge(b *browser, late bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !late {
+		b.timeouts = 0
+		return
+	}
+	if b.timeouts++; b.timeouts >= maxTimeouts {
+		r.replace(b, "too many documents in a row ran out of time")
+	}
+}
+
+// replace lets a browser end with its last page, and starts another. The lock must be
+// held.
+func (r *Renderer) replace(b *browser, why string) {
+	if r.current != b || r.closed {
+		return
+	}
+	r.options.Log.Warn("Chromium is replaced", "pid", b.command.Process.Pid, "reason", why)
+	r.current = nil
+	r.retire(b)
+	r.renew()
 }
 
 // take finds an idle page of the owner, or makes one.
 func (r *Renderer) take(ctx context.Context, o owner) (*page, error) {
+	began := time.Now()
 	r.mu.Lock()
 	r.renew()
 	for i := len(r.idle) - 1; i >= 0; i-- {
@@ -290,10 +368,27 @@ func (r *Renderer) take(ctx context.Context, o owner) (*page, error) {
 	b.live++
 	r.mu.Unlock()
 	p, err := newPage(ctx, b, o)
-	if err != nil {
+	r.mu.Lock()
+	switch {
+	case err == nil:
+		b.lost = 0
+		r.mu.Unlock()
+		return p, nil
+	case errors.Is(err, errPageLost):
+		r.options.Log.Warn("a page was lost as it was made", "error", err)
+		if b.lost++; b.lost >= maxLost {
+			r.replace(b, "it loses its pages")
+		}
+	case errors.Is(err, context.DeadlineExceeded) && time.Since(began) > r.takeTimeout/2:
+		r.replace(b, "it gives no page")
+	}
+	r.mu.Unlock()
+	if p != nil {
+		r.drop(p)
+	} else {
 		r.gone(b)
 	}
-	return p, err
+	return nil, err
 }
 
 // release gives a page back. Only one that did well and left nothing to doubt is
@@ -313,7 +408,7 @@ func (r *Renderer) release(p *page, j *job, well bool) {
 
 // clean empties a page and keeps it.
 func (r *Renderer) clean(p *page) {
-	if err := p.reset(); err != nil {
+	if err := p.reset(p.life); err != nil {
 		r.drop(p)
 		return
 	}
@@ -439,7 +534,7 @@ func (r *Renderer) start(s *start) {
 	defer close(s.done)
 	ctx, cancel := context.WithTimeout(r.life, startTimeout)
 	defer cancel()
-	b, err := startBrowser(ctx, r.options)
+	b, err := startBrowser(ctx, r.options, r.nowhere.URL())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.starting = nil
@@ -510,5 +605,5 @@ func (r *Renderer) Close() error {
 	r.mu.Unlock()
 	r.end()
 	r.background.Wait()
-	return nil
+	return r.nowhere.Close()
 }

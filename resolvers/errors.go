@@ -46,7 +46,7 @@ func (r *Root) Present(ctx context.Context, err error) *gqlerror.Error {
 	case strings.HasSuffix(err.Error(), "introspection disabled"): // gqlgen has no type for it
 		return gqlError(ctx, "UNAUTHENTICATED", "Introspection needs an API token; the contract is at /schema.graphql for everyone.")
 	case storage.Unavailable(err):
-		once(err, func() { r.Log.WarnContext(ctx, "a request failed because the database is away", "error", err) })
+		once(err, func() { r.Log.DebugContext(ctx, "a request failed because the database is away", "error", err) })
 		return gqlError(ctx, "UNAVAILABLE", "The database does not answer at the moment; try again soon.")
 	}
 	once(err, func() {
@@ -82,6 +82,8 @@ func userErrors(err error, prefix ...string) ([]graph.UserError, error) {
 			shown[i] = &graph.PathTemplateError{Message: m.Message, Path: m.Path, Code: m.Code, Line: m.Line, Column: m.Column}
 		case platen.CodeTemplateInvalid:
 			shown[i] = &graph.TemplateSyntaxError{Message: m.Message, Path: m.Path, Code: m.Code, Line: m.Line, Column: m.Column}
+		case platen.CodeQueueFull:
+			shown[i] = &graph.QueueFullError{Message: m.Message, Code: m.Code, RetryAfter: m.RetryAfter}
 		default:
 			shown[i] = &graph.InvalidInputError{Message: m.Message, Path: m.Path, Code: m.Code}
 		}

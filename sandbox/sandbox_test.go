@@ -219,6 +219,84 @@ func TestAWorkerThatEndsInACallIsAnErrorAndIsReplaced(t *testing.T) {
 	mustCall(t, p, "next")
 }
 
+// R9.2: whatever happens to a worker from outside, in a call or before it, the call ends
+// within its limits, the next one works, and nothing is left of the process.
+func TestR9_2AWorkerThatIsStoppedOrKilledEndsItsCallAlone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		signal syscall.Signal
+		idle   bool // before the call
+		want   string
+	}{
+		{"stopped in a call", syscall.SIGSTOP, false, "sandbox: the limit of time was reached"},
+		{"stopped before a call", syscall.SIGSTOP, true, "sandbox: the limit of time was reached"},
+		{"killed in a call", syscall.SIGKILL, false, "sandbox: the worker died with signal: killed"},
+		{"killed before a call", syscall.SIGKILL, true, ""}, // another one takes it
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			const wall = 3 * time.Second
+			p := newPool(t, func(o *Options) { o.Workers, o.Limits.Wall = 1, wall })
+			struck := map[*worker]bool{}
+			strike := func(w *worker) {
+				struck[w] = true
+				if err := syscall.Kill(w.cmd.Process.Pid, c.signal); err != nil {
+					t.Error(err)
+				}
+			}
+			order := "sleep"
+			done := make(chan struct{})
+			var striking sync.WaitGroup
+			if c.idle {
+				order = "next"
+				w := <-p.idle
+				strike(w)
+				p.idle <- w
+			} else {
+				striking.Go(func() {
+					// A call is tried again on two more workers.
+					for {
+						p.mu.Lock()
+						for w := range p.workers {
+							if w.serves(1) && !struck[w] {
+								strike(w)
+							}
+						}
+						p.mu.Unlock()
+						select {
+						case <-done:
+							return
+						case <-time.After(time.Millisecond):
+						}
+					}
+				})
+			}
+			began := time.Now()
+			_, err := p.Call(context.Background(), []byte(order))
+			took := time.Since(began)
+			close(done)
+			striking.Wait()
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if took > wall+2*time.Second {
+				t.Errorf("the call took %v", took)
+			}
+			mustCall(t, p, "next")
+			if len(struck) == 0 {
+				t.Error("no worker was struck")
+			}
+			for w := range struck {
+				<-w.gone
+				if err := syscall.Kill(w.cmd.Process.Pid, 0); err != syscall.ESRCH {
+					t.Errorf("process %d: %v", w.cmd.Process.Pid, err)
+				}
+			}
+		})
+	}
+}
+
 func TestADeadIdleWorkerIsNeverSeenByACall(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, func(o *Options) { o.Workers = 1 })
@@ -492,10 +570,13 @@ func TestAWorkerReachesNeitherFilesNorNetworkNorOurEnvironment(t *testing.T) {
 	if p.isolation == limitsOnly {
 		t.Log("this machine allows no namespaces: what is tested is the limit on descriptors")
 	}
-	for _, order := range []string{"open " + secret, "open /etc/passwd", "open /proc/self/status", "exec /bin/sh", "connect " + port} {
-		if _, err := p.Call(context.Background(), []byte(order)); err == nil {
-			t.Errorf("%s worked", order)
+	for _, order := range []string{"open " + secret, "open /etc/passwd", "open /proc/self/status", "connect " + port, "exec /bin/sh"} {
+		bounded, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := p.Call(bounded, []byte(order))
+		if err == nil || bounded.Err() != nil { // a shell would never answer
+			t.Errorf("%s worked: %v", order, err)
 		}
+		cancel()
 	}
 	if environment := mustCall(t, p, "environment"); environment != "" {
 		t.Errorf("environment %q", environment)

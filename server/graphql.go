@@ -116,9 +116,21 @@ func parameters(of map[string]json.RawMessage) (*graphql.RawParams, error) {
 // errNoQuery is about a request that says nothing.
 var errNoQuery = errors.New("query is missing: the GraphQL document, as a string")
 
+// toldErrors is how many mistakes of a document are told: four kilobytes can have so many
+// that telling them all takes two megabytes.
+const toldErrors = 20
+
 // prepare parses and validates an operation.
 func (s *Server) prepare(ctx context.Context, params *graphql.RawParams) (*graphql.OperationContext, gqlerror.List) {
-	return s.exec.CreateOperationContext(graphql.StartOperationTrace(ctx), params)
+	operation, errs := s.exec.CreateOperationContext(graphql.StartOperationTrace(ctx), params)
+	errs = errs[:min(len(errs), toldErrors)]
+	if !resolvers.Authenticated(ctx) {
+		for _, err := range errs {
+			// Names that might be meant help those who write clients, and those who probe.
+			err.Message, _, _ = strings.Cut(err.Message, " Did you mean")
+		}
+	}
+	return operation, errs
 }
 
 // showTime bounds the execution for one event of a subscription.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -15,9 +16,14 @@ import (
 // guard bounds the shape of a document before it is validated. Validation, and the
 // complexity count that gqlgen offers, walk fragments anew wherever they are
 // spread, so a kilobyte of fragments that spread one another twice costs them 2 to
-// the power of its depth. The guard visits each fragment once.
+// the power of its depth; and validation compares each field with all others of its
+// name in its place, of fragments that nothing spreads as well. The guard visits
+// each part of a document once.
 type guard struct {
 	bytes, tokens, depth, fields, perSet, fragments, directives int
+	// repeats bounds how often a name is selected where it was selected before: each is
+	// compared with all before it, and so is what they select.
+	repeats int
 	// values bounds the answer: its fields times the sizes of the pages that they are
 	// in, where a field that can hold megabytes counts as heavy of them.
 	values, heavy int
@@ -31,7 +37,7 @@ var heavyFields = map[string]bool{"html": true, "css": true, "headerHtml": true,
 // defaultGuard has room for full introspection and for any page that is fit to be
 // looked at.
 var defaultGuard = guard{bytes: 64 << 10, tokens: 5000, depth: 15, fields: 1000, perSet: 150, fragments: 100, directives: 5,
-	values: 20_000, heavy: 400}
+	repeats: 100, values: 20_000, heavy: 400}
 
 var _ interface {
 	graphql.HandlerExtension
@@ -44,10 +50,16 @@ func (guard) Validate(graphql.ExecutableSchema) error { return nil }
 // MutateOperationParameters refuses a document that is too large, too deep or too
 // wide, in time linear to its length.
 func (g guard) MutateOperationParameters(_ context.Context, params *graphql.RawParams) *gqlerror.Error {
+	if !defended {
+		return nil
+	}
 	if len(params.Query) > g.bytes {
 		return tooComplex("it is longer than 64 KiB: send values as variables")
 	}
 	document, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: params.Query}, g.tokens)
+	if err != nil && strings.Contains(err.Error(), "exceeded token limit") { // gqlparser has no type for it
+		return tooComplex(fmt.Sprintf("it has more than %d words and signs: send values as variables, or split it", g.tokens))
+	}
 	if err != nil {
 		return nil // gqlgen parses it again, under the same limit, and says what is wrong
 	}
@@ -59,18 +71,41 @@ func (g guard) MutateOperationParameters(_ context.Context, params *graphql.RawP
 		w.fragments[fragment.Name] = fragment
 	}
 	for _, operation := range document.Operations {
-		if len(operation.Directives) > g.directives {
+		many := len(operation.Directives) > g.directives
+		for _, variable := range operation.VariableDefinitions {
+			many = many || len(variable.Directives) > g.directives
+		}
+		if many {
 			return tooComplex(fmt.Sprintf(manyDirectives, g.directives))
 		}
-		if _, ok := w.set(operation.SelectionSet, 1); !ok {
+		if _, ok := w.set(operation.SelectionSet, 1, place{}); !ok {
 			return tooComplex(w.why)
 		}
+	}
+	for _, fragment := range document.Fragments {
+		if len(fragment.Directives) > g.directives {
+			return tooComplex(fmt.Sprintf(manyDirectives, g.directives))
+		}
+		ok := false
+		if w.fragments[fragment.Name] == fragment {
+			_, ok = w.fragment(fragment.Name, 1) // validated although nothing spreads it
+		} else {
+			_, ok = w.set(fragment.SelectionSet, 1, place{}) // of a name that comes again
+		}
+		if !ok {
+			return tooComplex(w.why)
+		}
+	}
+	if w.repeated > g.repeats {
+		return tooComplex(fmt.Sprintf("it selects a name more than %d times where it was selected before: leave some out", g.repeats))
 	}
 	return nil
 }
 
+const codeTooComplex = "DOCUMENT_TOO_COMPLEX"
+
 func tooComplex(why string) *gqlerror.Error {
-	return &gqlerror.Error{Message: "The document is too complex: " + why + ".", Extensions: map[string]any{"code": "DOCUMENT_TOO_COMPLEX"}}
+	return gqlError(codeTooComplex, "The document is too complex: "+why+".")
 }
 
 // cost is what a selection set comes to when its fragments are put in place.
@@ -85,6 +120,7 @@ type walk struct {
 	variables map[string]any
 	fragments map[string]*ast.FragmentDefinition
 	seen      map[string]*cost
+	repeated  int
 	why       string // it is too much, for people
 }
 
@@ -106,13 +142,25 @@ const (
 	manyDirectives = "something in it has more than %d directives: leave some out"
 )
 
+// place is where a field's selections end up: in its own set, and in inline fragments.
+type place struct {
+	inline int             // how many inline fragments deep
+	names  map[string]bool // that were selected
+}
+
 // set works out the cost of a selection set at a depth; not ok when it is too much.
-func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool) {
+func (w *walk) set(selections ast.SelectionSet, depth int, at place) (total cost, ok bool) {
 	if len(selections) > w.perSet {
 		return w.refuse(total, tooWide, w.perSet)
 	}
-	if depth > w.depth {
+	if len(selections) == 0 {
+		return total, true // of a field that has no parts
+	}
+	if depth > w.depth || at.inline > w.depth {
 		return w.refuse(total, tooDeep, w.depth)
+	}
+	if at.names == nil {
+		at.names = make(map[string]bool, len(selections))
 	}
 	for _, selection := range selections {
 		var part cost
@@ -121,9 +169,13 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 			if len(s.Directives) > w.directives {
 				return w.refuse(total, manyDirectives, w.directives)
 			}
-			if part, ok = w.set(s.SelectionSet, depth+1); !ok {
+			if part, ok = w.set(s.SelectionSet, depth+1, place{}); !ok {
 				return total, false
 			}
+			if at.names[s.Alias] { // the parser puts the name where there is none
+				w.repeated++
+			}
+			at.names[s.Alias] = true
 			part.fields++
 			part.depth++
 			part.values = part.values*w.pageSize(s) + 1
@@ -137,7 +189,7 @@ func (w *walk) set(selections ast.SelectionSet, depth int) (total cost, ok bool)
 			if len(s.Directives) > w.directives {
 				return w.refuse(total, manyDirectives, w.directives)
 			}
-			if part, ok = w.set(s.SelectionSet, depth); !ok {
+			if part, ok = w.set(s.SelectionSet, depth, place{at.inline + 1, at.names}); !ok {
 				return total, false
 			}
 		case *ast.FragmentSpread:
@@ -179,7 +231,7 @@ func (w *walk) fragment(name string, depth int) (cost, bool) {
 	}
 	known := &cost{open: true}
 	w.seen[name] = known
-	total, ok := w.set(definition.SelectionSet, depth)
+	total, ok := w.set(definition.SelectionSet, depth, place{})
 	total.connection = w.isConnection(definition.SelectionSet, w.depth)
 	*known = total
 	return total, ok

@@ -71,7 +71,11 @@ func (s *Server) overHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(errs) > 0 {
-		answerErrors(w, as, requestError(as), s.refuse(r.Context(), operation, errs)...)
+		status := requestError(as)
+		if errs[0].Extensions["code"] == codeTooComplex {
+			status = http.StatusBadRequest // whoever watches for abuse looks at the status
+		}
+		answerErrors(w, as, status, s.refuse(r.Context(), operation, errs)...)
 		return
 	}
 	if operation.Operation.Operation == ast.Subscription {
@@ -162,8 +166,7 @@ func readParameters(w http.ResponseWriter, r *http.Request, as string) (*graphql
 	case http.MethodGet, http.MethodHead:
 		fields = inQuery(r.URL.Query())
 	case http.MethodPost:
-		media, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		if charset := parameters["charset"]; err != nil || media != typeJSON || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		if !isJSON(r.Header.Get("Content-Type")) {
 			w.Header().Set("Accept-Post", typeJSON)
 			answerRefusal(w, as, http.StatusUnsupportedMediaType, "The body has to be JSON in UTF-8, with Content-Type: "+typeJSON+".")
 			return nil, false
@@ -192,6 +195,13 @@ func readParameters(w http.ResponseWriter, r *http.Request, as string) (*graphql
 	}
 	params.Headers = r.Header
 	return params, true
+}
+
+// isJSON tells whether a Content-Type is that of JSON in UTF-8.
+func isJSON(contentType string) bool {
+	media, parameters, err := mime.ParseMediaType(contentType)
+	charset := parameters["charset"]
+	return err == nil && media == typeJSON && (charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
 // inQuery reads the parameters of an address: text as it is, the others as JSON.

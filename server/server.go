@@ -12,18 +12,23 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"platen"
+	"platen/keyring"
 	"platen/pipeline"
 	"platen/resolvers"
 	"platen/storage"
+	"platen/web"
 )
 
 // Options are what the server serves.
@@ -33,6 +38,11 @@ type Options struct {
 	Pipeline  *pipeline.Pipeline
 	SDL       string               // the schema's text, as in schema.graphqls
 	Metrics   *prometheus.Registry // the figures of /metrics
+	Page      *web.Page            // nil: none is served
+	Keys      *keyring.Keyring     // sign sessions
+	BaseURL   string               // how clients reach Platen, without a slash at its end
+	// RateLimit is how many requests a second each API token may send, on average; 0: any number.
+	RateLimit int
 	// Checks say whether the parts that this node needs work, by name.
 	Checks map[string]func(context.Context) error
 	Log    *slog.Logger
@@ -45,7 +55,10 @@ type Server struct {
 	exec        *executor.Executor
 	answers     *answers
 	connections *connections
+	rates       *rates
+	sessions    *sessions
 	bodyTime    time.Duration
+	checks      map[string]func(context.Context) error // Options.Checks, bounded
 	draining    atomic.Bool
 }
 
@@ -59,10 +72,17 @@ const maxStrangersBody = 64 << 10
 
 // New makes the server.
 func New(o Options) *Server {
-	s := &Server{Options: o, answers: newAnswers(defaultAnswerBounds, o.Metrics), connections: newConnections(o.DB, o.Log, o.Metrics), bodyTime: bodyTime}
+	s := &Server{Options: o, answers: newAnswers(defaultAnswerBounds, o.Metrics), connections: newConnections(o.DB, o.Log, o.Metrics), rates: newRates(o.RateLimit),
+		sessions: newSessions(o.Keys, o.BaseURL), bodyTime: bodyTime,
+		checks: map[string]func(context.Context) error{}}
 	s.exec = s.executor()
+	for name, check := range o.Checks {
+		s.checks[name] = bounded(check)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", s.authenticate(http.HandlerFunc(s.graphql)))
+	mux.HandleFunc("POST /session", s.signIn)
+	mux.HandleFunc("DELETE /session", s.signOut)
 	mux.HandleFunc("GET /schema.graphql", s.schema)
 	mux.HandleFunc("GET /files/{account}/{name}", s.file)
 	mux.HandleFunc("PUT /files/{account}/{name}", s.upload)
@@ -71,7 +91,9 @@ func New(o Options) *Server {
 	})
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /{$}", s.home)
+	for _, pattern := range o.Page.Patterns() {
+		mux.Handle("GET "+pattern, o.Page)
+	}
 	s.handler = s.logged(mux)
 	return s
 }
@@ -96,6 +118,11 @@ func (s *Server) logged(next http.Handler) http.Handler {
 			id = platen.RandomString(16)
 		}
 		w.Header().Set("X-Request-Id", id)
+		if s.draining.Load() {
+			// Who asks again comes to another node. http.Server.SetKeepAlivesEnabled would close
+			// the idle connections as well, under the requests that are on their way.
+			w.Header().Set("Connection", "close")
+		}
 		ctx := platen.WithRequestID(r.Context(), id)
 		start, seen := time.Now(), &recorder{ResponseWriter: w, status: http.StatusOK}
 		connection := http.NewResponseController(w)
@@ -148,36 +175,85 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(r.ResponseWriter).Hijack()
 }
 
-// authenticate finds the API token of a request. A token that is no good is refused
-// here; a request without one goes on, and the schema's @auth says what needs one.
+// authenticate finds the API token of a request: in its header, or else by the cookie of a
+// session. A token that is no good is refused here; a request without one goes on, and the
+// schema's @auth says what needs one.
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, upgrade := r.Context(), websocket.IsWebSocketUpgrade(r)
+		var token *platen.APIToken
+		var err error
 		if header := r.Header.Get("Authorization"); header != "" {
-			token, err := s.token(r.Context(), header)
-			if err != nil {
-				status, code := http.StatusUnauthorized, "UNAUTHENTICATED"
-				if !errors.Is(err, errToken) {
-					s.Log.ErrorContext(r.Context(), "a token could not be checked", "error", err)
-					status, code, err = http.StatusServiceUnavailable, "UNAVAILABLE", errors.New("the database does not answer at the moment; try again soon")
-				} else {
-					w.Header().Set("WWW-Authenticate", "Bearer")
-				}
-				answerErrors(w, typeJSON, status, gqlError(code, err.Error()))
+			token, err = s.bearer(ctx, header)
+		} else if cookie := s.sessions.of(r); cookie != "" {
+			var found *session
+			token, found, err = s.sessionToken(ctx, cookie)
+			switch {
+			case err == nil:
+				var cancel context.CancelFunc // a stream of events ends with its session
+				ctx, cancel = context.WithTimeout(ctx, found.ends.Sub(s.sessions.now()))
+				defer cancel()
+			case errors.Is(err, errSession) && upgrade:
+				// No page is shown the answer to an upgrade, and connection_init may bring a
+				// token yet: if it does not, the websocket says so.
+				found, err = &session{over: true}, nil
+			}
+			ctx = context.WithValue(ctx, sessionKey{}, found)
+		}
+		if err != nil {
+			s.refuseToken(w, r, err)
+			return
+		}
+		if token != nil {
+			if !upgrade && !s.rates.take(token.ID, time.Now()) {
+				w.Header().Set("Retry-After", strconv.Itoa(rateRetryAfter))
+				answerErrors(w, typeJSON, http.StatusTooManyRequests, s.rates.refusal())
 				return
 			}
-			r = r.WithContext(resolvers.WithToken(r.Context(), token))
+			ctx = resolvers.WithToken(ctx, token)
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// refuseToken says why no API token was found.
+func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
+	if !slices.ContainsFunc([]error{errToken, errSession, errSignIn, errStart}, func(one error) bool { return errors.Is(err, one) }) {
+		s.unchecked(r.Context(), err)
+		answerErrors(w, typeJSON, http.StatusServiceUnavailable, gqlError("UNAVAILABLE", "the database does not answer at the moment; try again soon"))
+		return
+	}
+	if errors.Is(err, errSession) {
+		http.SetCookie(w, s.sessions.cleared())
+	}
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	answerErrors(w, typeJSON, http.StatusUnauthorized, gqlError("UNAUTHENTICATED", err.Error()))
+}
+
+// unchecked logs that a token could not be checked. That the database is away is said once,
+// by whoever watches it, and not for each request.
+func (s *Server) unchecked(ctx context.Context, err error) {
+	level := slog.LevelError
+	if storage.Unavailable(err) {
+		level = slog.LevelDebug
+	}
+	s.Log.Log(ctx, level, "a token could not be checked", "error", err)
 }
 
 var errToken = errors.New("this API token is unknown, revoked or expired: check that it was copied whole, and sent as `Bearer ...`")
 
-// token finds the token that an Authorization header names.
-func (s *Server) token(ctx context.Context, header string) (*platen.APIToken, error) {
+// bearer finds the token that an Authorization header names.
+func (s *Server) bearer(ctx context.Context, header string) (*platen.APIToken, error) {
 	scheme, secret, _ := strings.Cut(header, " ")
-	secret = strings.TrimSpace(secret)
-	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
+	if !strings.EqualFold(scheme, "Bearer") {
+		return nil, errToken
+	}
+	return s.token(ctx, strings.TrimSpace(secret))
+}
+
+// token finds the token of a secret.
+func (s *Server) token(ctx context.Context, secret string) (*platen.APIToken, error) {
+	if secret == "" {
 		return nil, errToken
 	}
 	token, err := s.DB.APITokenBySecret(ctx, platen.HashTokenSecret(secret))
@@ -200,40 +276,6 @@ func (s *Server) schema(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, publicSDL(s.SDL))
 }
-
-// ready tells whether this node should get requests, and what stands in the way.
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
-	defer cancel()
-	status, parts := http.StatusOK, map[string]string{}
-	for name, check := range s.Checks {
-		parts[name] = "ok"
-		if err := check(ctx); err != nil {
-			s.Log.WarnContext(ctx, "not ready", "part", name, "error", err)
-			status, parts[name] = http.StatusServiceUnavailable, "failing"
-		}
-	}
-	if s.draining.Load() {
-		status, parts["node"] = http.StatusServiceUnavailable, "draining"
-	}
-	answerJSON(w, status, map[string]any{"ready": status == http.StatusOK, "parts": parts})
-}
-
-// home says where things are, until the page is built.
-func (s *Server) home(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_, _ = io.WriteString(w, homePage)
-}
-
-const homePage = `<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Platen</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}code{background:#f2f2f2;padding:.1em .3em}</style>
-<h1>Platen is running</h1>
-<p>The API is at <code>/graphql</code>, over HTTP, websockets and Server-Sent Events; its contract is at <a href="/schema.graphql">/schema.graphql</a>.</p>
-<p>Whether this node is ready: <a href="/readyz">/readyz</a>. Its figures: <a href="/metrics">/metrics</a>.</p>
-<p>A first document in five minutes: see README.md. A page to look at it all is not built yet.</p>
-`
 
 // file serves Platen's own copy of a document, to whoever holds a signed address of
 // it; ranges and conditional requests work.
@@ -258,9 +300,35 @@ func (s *Server) file(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", `"`+document.File.SHA256+`"`)
 	h.Set("Cache-Control", "private, no-cache") // the row decides each time
 	h.Set("Referrer-Policy", "no-referrer")     // the address is a key
+	h.Set("Content-Security-Policy", filePolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, "", *document.ProcessedAt, content)
+	http.ServeContent(w, r, "", *document.ProcessedAt, &taken{content, http.NewResponseController(w), filePause})
 }
+
+// filePause is for how long a client may take nothing of a file that it gets.
+const filePause = 30 * time.Second
+
+// taken is a file that is sent for as long as somebody takes it: each piece that is read,
+// to be sent, gives the connection so much time again.
+type taken struct {
+	io.ReadSeeker
+	connection *http.ResponseController
+	longest    time.Duration // of a pause
+}
+
+func (t *taken) Read(into []byte) (int, error) {
+	if err := t.connection.SetWriteDeadline(time.Now().Add(t.longest)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return t.ReadSeeker.Read(into)
+}
+
+// filePolicy keeps what somebody made of strangers' data from doing anything here: it has
+// no origin and loads nothing. Whoever has the address may frame it: people show documents in
+// programs of their own. Chromium's viewer of PDFs works with it, in a frame and on its own:
+// 156.0.8078.108 showed the same with and without, with its older viewer
+// (--disable-features=PdfOopif) too. What it refuses is an iframe that has the attribute sandbox.
+const filePolicy = "sandbox; default-src 'none'"
 
 // uploadPause is for how long the bytes of an upload may pause.
 const uploadPause = 30 * time.Second

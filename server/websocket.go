@@ -17,6 +17,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/gorilla/websocket"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"platen"
 	"platen/resolvers"
@@ -39,7 +40,8 @@ const (
 	closeTooBig    = websocket.CloseMessageTooBig
 	closeNotText   = websocket.CloseInvalidFramePayloadData
 
-	stopping = "the server is stopping"
+	stopping    = "the server is stopping"
+	sessionOver = "Forbidden: the session has ended: sign in again"
 )
 
 const (
@@ -55,7 +57,8 @@ const (
 )
 
 // upgrader lets every origin in: a websocket is authenticated by the token in its
-// connection_init, never by a cookie that a browser would send unasked.
+// connection_init. The cookie of a session, which a browser sends unasked, counts for
+// Platen's own page alone: see session.go.
 var upgrader = websocket.Upgrader{Subprotocols: []string{subprotocol}, CheckOrigin: func(*http.Request) bool { return true },
 	WriteBufferPool: &sync.Pool{}}
 
@@ -72,8 +75,17 @@ func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.connection = connection
-	conn, err := upgrader.Upgrade(taker{w, c.progress}, r, nil)
+	var header http.Header
+	switch c.session = sessionOf(r.Context()); {
+	case c.session == nil:
+	case c.session.over:
+		header = http.Header{"Set-Cookie": {s.sessions.cleared().String()}}
+	default:
+		c.sessionEnd = time.AfterFunc(c.session.ends.Sub(s.sessions.now()), func() { c.close(closeForbidden, sessionOver) })
+	}
+	conn, err := upgrader.Upgrade(taker{w, c.progress}, r, header)
 	if err != nil { // gorilla has answered
+		c.outlive()
 		connection.over()
 		cancel()
 		return
@@ -125,6 +137,8 @@ type socket struct {
 	cancel     context.CancelFunc
 	token      *platen.APIToken // of the request, or of connection_init
 	slow       *time.Timer      // runs while something is being sent
+	session    *session         // of the request, or nil
+	sessionEnd *time.Timer      // closes it; nil without a session
 
 	closing sync.Mutex
 	conn    *websocket.Conn
@@ -152,6 +166,13 @@ func (c *socket) open(conn *websocket.Conn) (closed bool) {
 	})
 	c.slow.Stop()
 	return c.end != nil
+}
+
+// outlive lets a session end without the websocket.
+func (c *socket) outlive() {
+	if c.sessionEnd != nil {
+		c.sessionEnd.Stop()
+	}
 }
 
 // alive gives the client time until the next sign of life.
@@ -221,6 +242,7 @@ func (c *socket) serve(closed bool) {
 		}
 		c.cancel()
 		c.slow.Stop()
+		c.outlive()
 		c.conn.Close()
 		c.connection.over()
 		account := ""
@@ -343,7 +365,7 @@ func (c *socket) take(text []byte, tooLate *time.Timer) {
 }
 
 // authenticate finds out whose a websocket is, by the payload of connection_init or else by
-// the header of its request; or says with which code and why it is refused.
+// the header or the session of its request; or says with which code and why it is refused.
 func (c *socket) authenticate(payload json.RawMessage) (code int, why string) {
 	var fields map[string]any
 	if payload != nil {
@@ -363,18 +385,22 @@ func (c *socket) authenticate(payload json.RawMessage) (code int, why string) {
 		}
 	}
 	if header != "" {
-		token, err := c.server.token(c.ctx, header)
+		token, err := c.server.bearer(c.ctx, header)
 		if errors.Is(err, errToken) {
 			return closeForbidden, "Forbidden: the API token is unknown, revoked or expired"
 		}
 		if err != nil {
-			c.server.Log.ErrorContext(c.ctx, "a token could not be checked", "error", err)
+			c.server.unchecked(c.ctx, err)
 			return closeTryAgain, "The database does not answer at the moment; try again soon"
 		}
 		if why := c.connection.belongsTo(token); why != "" {
 			return closeTryAgain, why
 		}
 		c.token = token
+		c.outlive()
+	}
+	if c.token == nil && c.session != nil {
+		return closeForbidden, sessionOver
 	}
 	if c.token == nil {
 		return closeForbidden, `Forbidden: send {"authorization": "Bearer ..."} in the payload of connection_init`
@@ -440,6 +466,12 @@ func (c *socket) run(ctx context.Context, id string, o *socketOperation, params 
 	operation, errs := c.server.prepare(ctx, params)
 	if len(errs) > 0 {
 		_ = c.send(o, "error", id, encodeList(c.server.refuse(ctx, operation, errs)...))
+		return
+	}
+	// Who comes back after a restart subscribes to all again at once, and has bounds of
+	// its own: so many at a time.
+	if operation.Operation.Operation != ast.Subscription && !c.server.rates.take(c.connection.tokenID, time.Now()) {
+		_ = c.send(o, "error", id, encodeList(c.server.rates.refusal()))
 		return
 	}
 	c.server.execute(ctx, operation, func(answer []byte) error { return c.send(o, "next", id, answer) })

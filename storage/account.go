@@ -51,12 +51,24 @@ func (t *Tx) CreateAPIToken(ctx context.Context, token *platen.APIToken, secret 
 		token.AccountID, token.ID, token.Name, token.Environment, token.Scope, platen.HashTokenSecret(secret), token.Hint, token.ExpiresAt)
 }
 
+// usable is what a token is that is neither revoked nor expired.
+const usable = ` revoked_at is null and (expires_at is null or expires_at > now())`
+
 // APITokenBySecret finds the token that a secret's hash belongs to, if it is
 // neither revoked nor expired, and notes its use, to the minute.
 func (d *DB) APITokenBySecret(ctx context.Context, secretHash []byte) (*platen.APIToken, error) {
+	return d.useAPIToken(ctx, `secret_hash = $1`, secretHash)
+}
+
+// APITokenOfSession finds the token with an id, if it is neither revoked nor expired, and
+// notes its use, to the minute.
+func (d *DB) APITokenOfSession(ctx context.Context, accountID, id string) (*platen.APIToken, error) {
+	return d.useAPIToken(ctx, `account_id = $1 and id = $2`, accountID, id)
+}
+
+func (d *DB) useAPIToken(ctx context.Context, which string, args ...any) (*platen.APIToken, error) {
 	var token platen.APIToken
-	if err := d.db.GetContext(ctx, &token, `select `+tokenColumns+` from api_tokens
-		where secret_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())`, secretHash); err != nil {
+	if err := d.db.GetContext(ctx, &token, `select `+tokenColumns+` from api_tokens where `+which+` and`+usable, args...); err != nil {
 		return nil, notFound(err)
 	}
 	if token.LastUsedAt == nil || time.Since(*token.LastUsedAt) > time.Minute {
@@ -66,6 +78,16 @@ func (d *DB) APITokenBySecret(ctx context.Context, secretHash []byte) (*platen.A
 		}
 	}
 	return &token, nil
+}
+
+// NewestAdminToken reads the newest live token of the scope ADMIN that the oldest account
+// has and that is neither revoked nor expired.
+func (d *DB) NewestAdminToken(ctx context.Context) (*platen.APIToken, error) {
+	var token platen.APIToken
+	err := d.db.GetContext(ctx, &token, `select `+tokenColumns+` from api_tokens
+		where account_id = (select id from accounts order by created_at, id limit 1) and environment = $1 and scope = $2 and`+usable+`
+		order by created_at desc, id desc limit 1`, platen.Live, platen.ScopeAdmin)
+	return &token, notFound(err)
 }
 
 // APITokensByID reads those of these tokens that the account has.

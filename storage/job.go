@@ -27,17 +27,6 @@ func (t *Tx) Fence(ctx context.Context, jobID int64, attempt int) error {
 	return err
 }
 
-// ReleaseRunningJobs makes all running jobs available again, and tells how many.
-// It is for the one node of an installation, before it begins to work: whatever
-// runs then is left over from a crash.
-func (d *DB) ReleaseRunningJobs(ctx context.Context) (int64, error) {
-	result, err := d.db.ExecContext(ctx, `update `+jobs+` set state = 'available', scheduled_at = now() where state = 'running'`)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 // QueueDepth is how many jobs of a queue are in a state.
 type QueueDepth struct {
 	Queue, State string

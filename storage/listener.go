@@ -33,7 +33,7 @@ func (d *DB) Listen(ctx context.Context, channels ...string) (*Listener, error) 
 	}
 	// pq's own reconnecting would hide that notifications were missed, so whatever
 	// happens to the connection is reported and ends the listener.
-	l := pq.NewListener(d.dsn, time.Minute, time.Minute, func(event pq.ListenerEventType, err error) {
+	l := pq.NewDialListener(d.connections, d.dsn.Reveal(), time.Minute, time.Minute, func(event pq.ListenerEventType, err error) {
 		switch event {
 		case pq.ListenerEventConnected:
 			report(up, nil)

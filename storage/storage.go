@@ -19,6 +19,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"platen"
 	"platen/migrations"
 )
 
@@ -35,8 +36,9 @@ type Scope struct {
 
 // DB is the database.
 type DB struct {
-	db  *sqlx.DB
-	dsn string
+	db          *sqlx.DB
+	connections *connections // of db and of listeners
+	dsn         platen.Secret
 }
 
 // Open connects to the database at dsn, a lib/pq connection string or URL, and
@@ -46,38 +48,72 @@ func Open(ctx context.Context, dsn string, maxConns int) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlx.Open("postgres", dsn)
+	db, connections, err := pool(dsn, maxConns)
 	if err != nil {
 		return nil, fmt.Errorf("the database address is not valid: %w", withoutSecrets(err))
 	}
-	db.SetMaxOpenConns(maxConns)
-	db.SetMaxIdleConns(maxConns)
-	db.SetConnMaxIdleTime(5 * time.Minute)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := db.PingContext(ctx); err != nil {
+	err = db.PingContext(ctx)
+	for ; err != nil && Unavailable(err) && ctx.Err() == nil; err = db.PingContext(ctx) {
+		select { // it may be starting, as this node is
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	if err != nil {
 		db.Close()
 		if errors.Is(err, pq.ErrSSLNotSupported) {
 			return nil, errors.New("the database speaks no TLS: add sslmode=disable to its address if the network between is trusted")
 		}
 		return nil, fmt.Errorf("the database does not answer: %w", err)
 	}
-	return &DB{db: db, dsn: dsn}, nil
+	var version int
+	if err := db.GetContext(ctx, &version, `select current_setting('server_version_num')::int`); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("the database does not answer: %w", err)
+	}
+	if version < minVersion {
+		db.Close()
+		return nil, fmt.Errorf("the database is PostgreSQL %d: %d or newer is needed", version/10000, minVersion/10000)
+	}
+	return &DB{db: db, connections: connections, dsn: platen.NewSecret(dsn)}, nil
 }
 
-// withParameters adds what every connection needs: instants travel as UTC whatever
-// the server's time zone is.
+// minVersion has idle_session_timeout, by which a node that went without a word loses its
+// lease. https://www.postgresql.org/docs/release/14.0/
+const minVersion = 140000
+
+// parameters are what every connection needs.
+var parameters = [][2]string{
+	{"timezone", "UTC"}, // instants travel as UTC, whatever the server's time zone is
+	{"application_name", "platen"},
+	{"connect_timeout", fmt.Sprint(connectTimeout.Seconds())},
+	// The server ends the sessions of a node that went without a word, and gives free what
+	// they have locked (https://www.postgresql.org/docs/15/runtime-config-connection.html).
+	{"tcp_keepalives_idle", "5"},
+	{"tcp_keepalives_interval", "2"},
+	{"tcp_keepalives_count", "3"},
+	{"tcp_user_timeout", fmt.Sprint(LeaseTime.Milliseconds())},
+	{"idle_in_transaction_session_timeout", "60000"},
+}
+
+// withParameters adds them.
 func withParameters(dsn string) (string, error) {
 	if !strings.Contains(dsn, "://") {
-		return dsn + " timezone=UTC application_name=platen", nil
+		for _, p := range parameters {
+			dsn += " " + p[0] + "=" + p[1]
+		}
+		return dsn, nil
 	}
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return "", fmt.Errorf("the database address is not valid: %w", withoutSecrets(err))
 	}
 	query := u.Query()
-	query.Set("timezone", "UTC")
-	query.Set("application_name", "platen")
+	for _, p := range parameters {
+		query.Set(p[0], p[1])
+	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
 }
@@ -137,7 +173,7 @@ func Unavailable(err error) bool {
 		return pqErr.Code == "53300"
 	}
 	var netErr *net.OpError
-	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.As(err, new(*AwayError)) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return true
 	}
 	return errors.As(err, &netErr) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, syscall.ECONNREFUSED)

@@ -425,7 +425,7 @@ func TestOnlyTheAttemptThatCountsMayCommit(t *testing.T) {
 	if err := fence(1); !errors.Is(err, storage.ErrFenced) {
 		t.Errorf("an earlier attempt: %v, want ErrFenced", err)
 	}
-	if n, err := db.ReleaseRunningJobs(t.Context()); err != nil || n != 1 {
+	if n, err := db.ReleaseJobs(t.Context(), ""); err != nil || n != 1 {
 		t.Errorf("released %d, %v", n, err)
 	}
 	if err := fence(2); !errors.Is(err, storage.ErrFenced) {

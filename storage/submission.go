@@ -257,6 +257,22 @@ func (d *DB) chooseSubmissions(ctx context.Context, scope Scope, f platen.Submis
 	return c, err
 }
 
+// Waiting counts the documents that are PENDING, of each account that has some.
+func (d *DB) Waiting(ctx context.Context) (map[string]int, error) {
+	var rows []struct {
+		AccountID string `db:"account_id"`
+		N         int
+	}
+	err := d.db.SelectContext(ctx, &rows, `select account_id, count(*) as n from (
+		select account_id from submissions where state = 'PENDING'
+		union all select account_id from combined_submissions where state = 'PENDING') as waiting group by 1`)
+	waiting := make(map[string]int, len(rows))
+	for _, row := range rows {
+		waiting[row.AccountID] = row.N
+	}
+	return waiting, err
+}
+
 // CountWaiting counts an account's submissions that are PENDING, up to limit: its
 // previews, of which people wait for few at a time, or all others.
 func (d *DB) CountWaiting(ctx context.Context, accountID string, previews bool, limit int) (n int, err error) {

@@ -12,8 +12,8 @@ import (
 )
 
 // newTokens makes an account's first tokens; a secret that is given is used.
-func newTokens(ctx context.Context, tx *storage.Tx, accountID string, live, test secret) (liveSecret, testSecret string, err error) {
-	liveSecret, testSecret = string(live), string(test)
+func newTokens(ctx context.Context, tx *storage.Tx, accountID string, live, test root.Secret) (liveSecret, testSecret string, err error) {
+	liveSecret, testSecret = live.Reveal(), test.Reveal()
 	if liveSecret == "" {
 		liveSecret = root.NewTokenSecret(root.Live)
 	}
@@ -56,9 +56,27 @@ func (p *program) welcomeFirst(ctx context.Context) error {
 			return secret
 		}
 		p.welcome = fmt.Sprintf("Made the account %s. Its tokens are shown this once:\n  live  %s\n  test  %s\n",
-			account.ID, shown(live, p.config.liveToken != ""), shown(test, p.config.testToken != ""))
+			account.ID, shown(live, p.config.liveToken.Reveal() != ""), shown(test, p.config.testToken.Reveal() != ""))
 		return nil
 	})
+}
+
+// offerStart makes the address by which whoever starts an embedded Platen is signed in.
+// With DATABASE_URL there are other nodes, which do not know its key, and terminals that
+// others read. It stops no start: the tokens may have been made for this one showing.
+func (p *program) offerStart(ctx context.Context) {
+	if p.config.databaseURL.Reveal() != "" || !p.config.api {
+		return
+	}
+	switch _, err := p.db.NewestAdminToken(ctx); {
+	case errors.Is(err, storage.ErrNotFound):
+		p.signIn = "The first account has no live token with the scope ADMIN to sign in to the page with: `platen token create` makes one.\n"
+	case err != nil:
+		p.log.WarnContext(ctx, "there is no start address: the tokens could not be read", "error", err)
+	default:
+		// What follows # is not sent: it gets into no log, and past no proxy.
+		p.signIn = fmt.Sprintf("The page signs you in at this address, once and within ten minutes:\n  page  %s/sign-in#start=%s\n", p.baseURL, p.server.NewStartKey())
+	}
 }
 
 // accountCreate is `platen account create NAME`.
@@ -72,7 +90,7 @@ func (p *program) accountCreate(ctx context.Context, out io.Writer, name string)
 		if err := tx.CreateAccount(ctx, account); err != nil {
 			return err
 		}
-		live, test, err = newTokens(ctx, tx, account.ID, "", "")
+		live, test, err = newTokens(ctx, tx, account.ID, root.Secret{}, root.Secret{})
 		return err
 	}); err != nil {
 		return err

@@ -974,7 +974,7 @@ func TestAnAccountsFloodOfCombinedSubmissionsGoesBehind(t *testing.T) {
 	atOnce, later := c.combine(c.live, vars{"sources": sourcesOf(ready)}), c.combine(c.live, vars{"sources": sourcesOf(slow)})
 	gate.open()
 	for _, whole := range []*combined{atOnce, later} {
-		if got := priority(whole.ID); got != 2 {
+		if got := priority(whole.ID); got != 3 {
 			t.Errorf("behind twenty others, it has the priority %d", got)
 		}
 	}

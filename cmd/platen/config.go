@@ -13,20 +13,13 @@ import (
 	"strings"
 	"time"
 
+	root "platen"
 	"platen/egress"
 	"platen/keyring"
+	"platen/pipeline"
+	"platen/server"
 	"platen/storage/blob"
 )
-
-// secret is a string that does not show itself in logs and errors.
-type secret string
-
-func (s secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "[set]"
-}
 
 // config is all that the environment says (R9.3). Nothing else of the program reads
 // the environment.
@@ -34,20 +27,26 @@ type config struct {
 	listen      string
 	baseURL     string // "": from the address that is listened on
 	dataDir     string
-	databaseURL secret // "": the private PostgreSQL
-	blobFolder  string // own copies in a folder, or
+	databaseURL root.Secret // "": the private PostgreSQL
+	blobFolder  string      // own copies in a folder, or
 	blobS3      *blob.S3Options
 	keys        *keyring.Keyring // nil: the file in the data folder
-	liveToken   secret
-	testToken   secret
+	liveToken   root.Secret
+	testToken   root.Secret
 	egressAllow egress.Allow
 	renderAllow egress.Allow
 	api, worker bool
+	queueLimit  int // documents that may wait
+	rateLimit   int // requests a second, of one token; 0: no limit
+	// shutdownDelay is for how long a node that stops goes on answering.
+	shutdownDelay time.Duration
 
 	// Tests are in a hurry.
 	retryBase   time.Duration // of deliveries
 	expireEvery time.Duration
 	mergeTime   time.Duration
+	drainTime   time.Duration
+	postgres    map[string]string // settings of the private PostgreSQL
 }
 
 // variable is one setting, for --help and for finding misspelt ones.
@@ -65,6 +64,9 @@ var variables = []variable{
 	{"PLATEN_EGRESS_ALLOW", "networks, or hosts with an optional port, that deliveries may reach although private, e.g. 127.0.0.0/8,minio.lan:9000", ""},
 	{"PLATEN_RENDER_ALLOW", "the same for what pages may load", ""},
 	{"PLATEN_ROLES", "api, worker or both", "api,worker"},
+	{"PLATEN_QUEUE_LIMIT", "how many documents may wait, of all accounts together; one account may have half of them. Beyond it, callers get QUEUE_FULL and a time to come back", "50000"},
+	{"PLATEN_RATE_LIMIT", "how many requests a second an API token may send to a node, on average; 0: any number", "200"},
+	{"PLATEN_SHUTDOWN_DELAY", "for how long a node that was told to stop still answers requests while /readyz says that it is draining, so that a load balancer can turn away; such as 5s", "0s"},
 }
 
 // minToken is the least length of a bootstrap token: shorter ones can be guessed.
@@ -87,8 +89,8 @@ func load(environ []string) (config, error) {
 			mistake(name, "there is no such setting; `platen --help` lists them")
 		}
 	}
-	c := config{listen: "127.0.0.1:8080", databaseURL: secret(env["DATABASE_URL"]),
-		liveToken: secret(env["PLATEN_BOOTSTRAP_LIVE_TOKEN"]), testToken: secret(env["PLATEN_BOOTSTRAP_TEST_TOKEN"])}
+	c := config{listen: "127.0.0.1:8080", drainTime: drainTime, databaseURL: root.NewSecret(env["DATABASE_URL"]),
+		liveToken: root.NewSecret(env["PLATEN_BOOTSTRAP_LIVE_TOKEN"]), testToken: root.NewSecret(env["PLATEN_BOOTSTRAP_TEST_TOKEN"])}
 
 	if v := env["PLATEN_LISTEN"]; v != "" {
 		_, port, err := net.SplitHostPort(v)
@@ -116,27 +118,43 @@ func load(environ []string) (config, error) {
 		if err := c.setBlobs(v, env); err != nil {
 			mistake("PLATEN_BLOB_URL", "%v", err)
 		}
-	} else if c.databaseURL != "" {
+	} else if c.databaseURL.Reveal() != "" {
 		mistake("PLATEN_BLOB_URL", "is demanded with DATABASE_URL: every node must reach the same documents; give file:///path or s3://bucket/prefix?region=...")
 	}
 	if v := env["PLATEN_SECRET_KEY"]; v != "" {
 		if c.keys, err = keyring.Parse(v); err != nil {
 			mistake("PLATEN_SECRET_KEY", "%v", err)
 		}
-	} else if c.databaseURL != "" {
+	} else if c.databaseURL.Reveal() != "" {
 		mistake("PLATEN_SECRET_KEY", "is demanded with DATABASE_URL: every node needs the same; make one with `openssl rand -base64 %d`", keyring.KeySize)
 	}
-	for name, token := range map[string]secret{"PLATEN_BOOTSTRAP_LIVE_TOKEN": c.liveToken, "PLATEN_BOOTSTRAP_TEST_TOKEN": c.testToken} {
-		if token != "" && (len(token) < minToken || strings.ContainsAny(string(token), " \t\r\n")) {
+	for name, token := range map[string]string{"PLATEN_BOOTSTRAP_LIVE_TOKEN": c.liveToken.Reveal(), "PLATEN_BOOTSTRAP_TEST_TOKEN": c.testToken.Reveal()} {
+		if token != "" && (len(token) < minToken || strings.ContainsAny(token, " \t\r\n")) {
 			mistake(name, "has to be at least %d characters without spaces", minToken)
 		}
 	}
-	if c.liveToken != "" && c.liveToken == c.testToken {
+	if c.liveToken.Reveal() != "" && c.liveToken.Reveal() == c.testToken.Reveal() {
 		mistake("PLATEN_BOOTSTRAP_TEST_TOKEN", "is the same as the live one; they must differ")
 	}
 	for name, into := range map[string]*egress.Allow{"PLATEN_EGRESS_ALLOW": &c.egressAllow, "PLATEN_RENDER_ALLOW": &c.renderAllow} {
 		if *into, err = egress.ParseAllow(env[name]); err != nil {
 			mistake(name, "%v", err)
+		}
+	}
+	if v := env["PLATEN_SHUTDOWN_DELAY"]; v != "" {
+		if c.shutdownDelay, err = time.ParseDuration(v); err != nil || c.shutdownDelay < 0 || c.shutdownDelay > drainTime {
+			mistake("PLATEN_SHUTDOWN_DELAY", "%q is no time between 0s and %s, such as 5s", v, drainTime)
+		}
+	}
+	c.queueLimit, c.rateLimit = pipeline.DefaultQueueLimit, server.DefaultRateLimit
+	for name, number := range map[string]struct {
+		into  *int
+		least int
+	}{"PLATEN_QUEUE_LIMIT": {&c.queueLimit, 2}, "PLATEN_RATE_LIMIT": {&c.rateLimit, 0}} {
+		if v := env[name]; v != "" {
+			if *number.into, err = strconv.Atoi(v); err != nil || *number.into < number.least {
+				mistake(name, "%q is no number, %d or more", v, number.least)
+			}
 		}
 	}
 	roles := env["PLATEN_ROLES"]
@@ -205,8 +223,8 @@ func (c *config) setBlobs(address string, env map[string]string) error {
 		}
 		c.blobFolder = ""
 		c.blobS3 = &blob.S3Options{Bucket: u.Host, Prefix: u.Path, Region: query.Get("region"), Endpoint: query.Get("endpoint"),
-			PathStyle: style == "true", AccessKeyID: env["AWS_ACCESS_KEY_ID"], SecretAccessKey: env["AWS_SECRET_ACCESS_KEY"],
-			SessionToken: env["AWS_SESSION_TOKEN"]}
+			PathStyle: style == "true", AccessKeyID: env["AWS_ACCESS_KEY_ID"], SecretAccessKey: root.NewSecret(env["AWS_SECRET_ACCESS_KEY"]),
+			SessionToken: root.NewSecret(env["AWS_SESSION_TOKEN"])}
 		return nil
 	}
 	return fmt.Errorf("%q is neither file:///path nor s3://bucket/prefix", address)

@@ -162,33 +162,31 @@ func TestR9_1NodesOfOneDatabaseAndBucketAreOnePlaten(t *testing.T) {
 
 func TestAJobThatUsesUpItsAttemptsEndsItsDocument(t *testing.T) {
 	t.Parallel()
-	c := newClient(t)
-	s := &root.Submission{Source: root.SourceHTML, Output: root.OutputPDF, Document: root.Document{Record: root.Record{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission)}, Metadata: []byte("{}")},
-		Content: &root.TemplateContent{HTML: "<p>", Page: root.DefaultPageSettings()}}
-	// What it is made of is missing, so that no attempt can come to an outcome.
-	if err := shared.db.InTx(t.Context(), func(tx *storage.Tx) error {
-		if err := tx.CreateSubmissions(t.Context(), []*root.Submission{s}); err != nil {
-			return err
-		}
-		if _, err := tx.SQL().ExecContext(t.Context(), `delete from submission_inputs where submission_id = $1`, s.ID); err != nil {
-			return err
-		}
-		_, err := tx.SQL().ExecContext(t.Context(), `insert into river.river_job (kind, args, max_attempts, queue)
-			values ('render_submission', json_build_object('account_id', $1::text, 'submission_id', $2::text), 1, 'render')`, s.AccountID, s.ID)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	s2 := c.subscribe(c.live, `subscription ($id: ID!) { submissionUpdated(id: $id) { submission { state final failure { stage code retryable message } } } }`, vars{"id": s.ID})
-	var last document
-	for {
-		var event struct{ SubmissionUpdated struct{ Submission document } }
-		if !s2.next(&event) {
-			break
-		}
-		last = event.SubmissionUpdated.Submission
-	}
-	if last.State != "FAILED" || last.Failure.Code != "INTERRUPTED" || !last.Failure.Retryable || !last.Final {
-		t.Errorf("%v", last)
+	for name, begun := range map[string]int{"the last attempt fails": 49, "no node survived an attempt": 50} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClient(t)
+			s := &root.Submission{Source: root.SourceHTML, Output: root.OutputPDF, Document: root.Document{Record: root.Record{AccountID: c.account.ID, ID: root.NewID(root.KindSubmission)}, Metadata: []byte("{}")},
+				Content: &root.TemplateContent{HTML: "<p>", Page: root.DefaultPageSettings()}}
+			if err := shared.db.InTx(t.Context(), func(tx *storage.Tx) error {
+				if err := tx.CreateSubmissions(t.Context(), []*root.Submission{s}); err != nil {
+					return err
+				}
+				if begun == 49 { // what it is made of is missing, so that the attempt can come to no outcome
+					if _, err := tx.SQL().ExecContext(t.Context(), `delete from submission_inputs where submission_id = $1`, s.ID); err != nil {
+						return err
+					}
+				}
+				_, err := tx.SQL().ExecContext(t.Context(), `insert into river.river_job (kind, args, attempt, max_attempts, queue)
+					values ('render_submission', json_build_object('account_id', $1::text, 'submission_id', $2::text), $3, 30000, 'render')`, s.AccountID, s.ID, begun)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			last := c.final(s.ID)
+			if last.State != "FAILED" || last.Failure.Code != "INTERRUPTED" || !last.Failure.Retryable || !last.Final {
+				t.Errorf("%v", last)
+			}
+		})
 	}
 }

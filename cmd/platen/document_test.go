@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"platen/delivery/s3test"
 )
 
 // gate is a web server that lets requests wait until it is opened.
@@ -96,8 +98,8 @@ func TestTheMainJob(t *testing.T) {
 		"PLATEN_BOOTSTRAP_LIVE_TOKEN=live-token-of-the-main-job", "PLATEN_BOOTSTRAP_TEST_TOKEN=test-token-of-the-main-job")
 	c := &client{t: t, base: p.baseURL, live: "live-token-of-the-main-job", test: "test-token-of-the-main-job"}
 
-	v := startVersitygw(t)
-	target, err := url.Parse(v.endpoint)
+	v := s3test.StartVersitygw(t, "s3:PutObject")
+	target, err := url.Parse(v.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func TestTheMainJob(t *testing.T) {
 		}
 	}
 	c.do(`mutation ($input: CreateAwsS3IntegrationInput!) { createAwsS3Integration(input: $input) { integration { id warnings } `+userErrors+` } }`,
-		vars{"input": vars{"name": "Archive", "accessKeyId": v.accessKey, "secretAccessKey": v.secret, "region": "us-east-1", "bucket": v.bucket,
+		vars{"input": vars{"name": "Archive", "accessKeyId": v.AccessKey, "secretAccessKey": v.Secret, "region": "us-east-1", "bucket": v.Bucket,
 			"endpoint": bucket.URL, "forcePathStyle": true,
 			"pathTemplates": vars{"submission": "invoices/{{ metadata.customer }}/{{ year }}/{{ template_name }}/{{ submission_id }}.{{ extension }}"}}}, &integration)
 	if integration.CreateAwsS3Integration.Integration == nil || len(integration.CreateAwsS3Integration.Integration.Warnings) != 0 {
@@ -210,10 +212,10 @@ func TestTheMainJob(t *testing.T) {
 	// The upload is in the bucket byte for byte, under the key that the path gives.
 	key := fmt.Sprintf("invoices/_nal___S_hne_HQ/%d/Invoice__A4/%s.pdf", doc.ProcessedAt.Year(), doc.ID)
 	receipt := doc.Actions[0].Result
-	if receipt == nil || receipt.Bucket != v.bucket || receipt.Key != key || receipt.Etag == "" || receipt.SHA256 != doc.File.SHA256 || receipt.ByteSize != doc.File.ByteSize {
+	if receipt == nil || receipt.Bucket != v.Bucket || receipt.Key != key || receipt.Etag == "" || receipt.SHA256 != doc.File.SHA256 || receipt.ByteSize != doc.File.ByteSize {
 		t.Errorf("receipt %+v, want the key %s", receipt, key)
 	}
-	uploaded, err := os.ReadFile(filepath.Join(v.objects, key))
+	uploaded, err := os.ReadFile(filepath.Join(v.Objects, key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,8 +257,8 @@ func TestTheMainJob(t *testing.T) {
 		t.Errorf("the test document says %q", words)
 	}
 	pdfTool(t, marked, "qpdf", "--check", "FILE")
-	files, err := filepath.Glob(filepath.Join(v.objects, "[^.]*")) // versitygw has a folder of its own, .sgwtmp
-	if err != nil || !slices.Equal(files, []string{filepath.Join(v.objects, "invoices"), filepath.Join(v.objects, "templates")}) {
+	files, err := filepath.Glob(filepath.Join(v.Objects, "[^.]*")) // versitygw has a folder of its own, .sgwtmp
+	if err != nil || !slices.Equal(files, []string{filepath.Join(v.Objects, "invoices"), filepath.Join(v.Objects, "templates")}) {
 		t.Errorf("the bucket holds %v, %v; want the live document and its template's version alone", files, err)
 	}
 }

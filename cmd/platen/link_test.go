@@ -1,18 +1,19 @@
 package main
 
 import (
-	"io"
 	"net"
 	"sync"
 	"testing"
 )
 
-// link passes connections on to wherever dial leads, and cuts them when it is told to.
-// Those for which dial has an error are refused.
+// link passes connections on to wherever dial leads, cuts them when it is told to, and can
+// fall silent. Those for which dial has an error are refused.
 type link struct {
 	dial func() (net.Conn, error)
 	mu   sync.Mutex // also while dial runs
 	ends []net.Conn
+	// silent is closed when the link speaks again; nil while it does.
+	silent chan struct{}
 }
 
 // newLink accepts connections until the test is over.
@@ -22,6 +23,7 @@ func newLink(t *testing.T, listener net.Listener, dial func() (net.Conn, error))
 	t.Cleanup(func() {
 		listener.Close()
 		l.cut(func() {})
+		l.speak()
 	})
 	go func() {
 		for {
@@ -44,12 +46,45 @@ func (l *link) join(client net.Conn) {
 		return
 	}
 	l.ends = append(l.ends, client, server)
-	pass := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from)
-		to.Close()
+	go l.pass(client, server)
+	go l.pass(server, client)
+}
+
+// pass passes on what from sends. While the link is silent nothing arrives and nothing
+// ends: that is what a machine without power or network looks like from outside.
+func (l *link) pass(to, from net.Conn) {
+	defer to.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		l.mu.Lock()
+		silent := l.silent
+		l.mu.Unlock()
+		if silent != nil {
+			<-silent
+		}
+		if _, writeErr := to.Write(buffer[:n]); err != nil || writeErr != nil {
+			return
+		}
 	}
-	go pass(client, server)
-	go pass(server, client)
+}
+
+// silence lets nothing pass, and closes nothing, until speak.
+func (l *link) silence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.silent == nil {
+		l.silent = make(chan struct{})
+	}
+}
+
+func (l *link) speak() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.silent != nil {
+		close(l.silent)
+		l.silent = nil
+	}
 }
 
 // cut ends all connections. What dial depends on is changed in between: no connection

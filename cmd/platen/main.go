@@ -52,6 +52,10 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		})
 	case verb == "token revoke" && len(args) == 3:
 		return withStore(ctx, environ, stderr, func(p *program) error { return p.tokenRevoke(ctx, stdout, args[2]) })
+	case args[0] == "backup" && len(args) == 2:
+		return backup(ctx, environ, stdout, stderr, args[1])
+	case args[0] == "restore" && len(args) == 2:
+		return restore(ctx, environ, stdout, stderr, args[1])
 	}
 	return fmt.Errorf("%q is not a command; `platen --help` lists them", strings.Join(args, " "))
 }
@@ -66,9 +70,11 @@ Usage:
   platen token create [--account ID] [--environment live|test] [--scope read|write|admin] [--name NAME]
                                         make an API token and print its secret once
   platen token revoke ID                end an API token
+  platen backup FOLDER                  write the database and all documents, without the master key, to a new folder
+  platen restore FOLDER                 put a backup into an empty installation
   platen --help                         this text
 
-The commands besides serve work beside a running server, and without one.
+The commands besides serve and restore work beside a running server, and without one.
 
 Environment:
 `)
@@ -101,8 +107,16 @@ func serve(ctx context.Context, environ []string, stdout, stderr io.Writer) erro
 func (p *program) greeting() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Platen listens on %s\n", p.baseURL)
+	for _, part := range []string{p.welcome, p.signIn} {
+		if part != "" {
+			fmt.Fprintf(&b, "\n%s", part)
+		}
+	}
 	if p.welcome != "" {
-		fmt.Fprintf(&b, "\n%s\nNext: make a first document, with the lines of README.md under \"A first document in five minutes\".\n\n", p.welcome)
+		b.WriteString("\nNext: make a first document, with the lines of README.md under \"A first document in five minutes\".\n")
+	}
+	if p.welcome+p.signIn != "" {
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse() // for -v, before m.Run would
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(m.Run()) // each of many processes would start the program, which no fuzz test needs
+	}
 	os.Exit(runTests(m))
 }
 
@@ -68,6 +71,7 @@ func start(dir string, environ ...string) (stop func() error, err error) {
 		return nil, err
 	}
 	config.retryBase, config.expireEvery = time.Millisecond, time.Second
+	config.postgres = map[string]string{"max_connections": "400"} // for the clusters of all tests
 	out := io.Discard
 	if testing.Verbose() {
 		out = os.Stderr
@@ -155,12 +159,18 @@ type client struct {
 // newClient makes an account in the shared program and calls it with its live token.
 func newClient(t *testing.T) *client {
 	t.Helper()
-	c := &client{t: t, base: shared.baseURL, account: &root.Account{ID: root.NewID(root.KindAccount), Name: t.Name()}}
-	if err := shared.db.InTx(t.Context(), func(tx *storage.Tx) (err error) {
+	return newClientOf(t, shared)
+}
+
+// newClientOf makes an account in a program of the test's own.
+func newClientOf(t *testing.T, p *program) *client {
+	t.Helper()
+	c := &client{t: t, base: p.baseURL, account: &root.Account{ID: root.NewID(root.KindAccount), Name: t.Name()}}
+	if err := p.db.InTx(t.Context(), func(tx *storage.Tx) (err error) {
 		if err := tx.CreateAccount(t.Context(), c.account); err != nil {
 			return err
 		}
-		c.live, c.test, err = newTokens(t.Context(), tx, c.account.ID, "", "")
+		c.live, c.test, err = newTokens(t.Context(), tx, c.account.ID, root.Secret{}, root.Secret{})
 		return err
 	}); err != nil {
 		t.Fatal(err)

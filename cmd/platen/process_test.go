@@ -58,9 +58,10 @@ func platen(t *testing.T, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func serveProcess(t *testing.T, dir string) *process {
+func serveProcess(t *testing.T, dir string, environ ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: platen(t, dir, "serve"), out: &syncBuffer{}, log: &syncBuffer{}, exited: make(chan struct{})}
+	p.cmd.Env = append(p.cmd.Env, environ...)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -353,12 +354,13 @@ func TestR9_2AnAcceptedDocumentSurvivesKill9(t *testing.T) {
 func TestR9_3MistakesOfTheConfigurationAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := load([]string{"PLATEN_LISTEN=127.0.0.1:99999", "PLATEN_DATADIR=/x", "DATABASE_URL=postgres://user:pass@db/x", "PLATEN_ROLES=api,cook",
-		"PLATEN_EGRESS_ALLOW=300.0.0.0/8", "PLATEN_BOOTSTRAP_LIVE_TOKEN=short", "HOME=/tmp"})
+		"PLATEN_EGRESS_ALLOW=300.0.0.0/8", "PLATEN_BOOTSTRAP_LIVE_TOKEN=short", "PLATEN_QUEUE_LIMIT=1", "PLATEN_RATE_LIMIT=many", "PLATEN_SHUTDOWN_DELAY=5", "HOME=/tmp"})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{"PLATEN_LISTEN:", "PLATEN_DATADIR: there is no such setting", "PLATEN_BLOB_URL: is demanded", "PLATEN_SECRET_KEY: is demanded",
-		"PLATEN_ROLES:", "PLATEN_EGRESS_ALLOW:", "PLATEN_BOOTSTRAP_LIVE_TOKEN:"} {
+		"PLATEN_ROLES:", "PLATEN_EGRESS_ALLOW:", "PLATEN_BOOTSTRAP_LIVE_TOKEN:",
+		"PLATEN_QUEUE_LIMIT:", "PLATEN_RATE_LIMIT:", "PLATEN_SHUTDOWN_DELAY:"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
 		}
@@ -377,7 +379,7 @@ func TestR9_3MistakesOfTheConfigurationAreNamedAtOnce(t *testing.T) {
 	if err != nil || c.blobS3 == nil || c.blobS3.Bucket != "bucket" || c.blobS3.Prefix != "/some/prefix" || !c.blobS3.PathStyle || c.api || !c.worker || c.baseURL != "https://platen.example.com" {
 		t.Errorf("%+v %+v, %v", c, c.blobS3, err)
 	}
-	if got := fmt.Sprint(c.databaseURL); got != "[set]" {
+	if got := fmt.Sprint(c.databaseURL); got != "***" {
 		t.Errorf("a secret prints as %q", got)
 	}
 	for _, v := range variables {

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,11 +35,16 @@ import (
 	"platen/server"
 	"platen/storage"
 	"platen/storage/blob"
+	"platen/web"
 )
 
 const (
 	// drainTime is how long running work may take to finish when the node stops.
 	drainTime = 30 * time.Second
+	// postgresStarts is how often in a row a private PostgreSQL that ended is started in vain
+	// before the program gives up, and postgresPause the pause before each, times its number.
+	postgresStarts = 5
+	postgresPause  = 2 * time.Second
 	// poolSize bounds the connections to the database, of which a private PostgreSQL
 	// allows 100; listening takes a few more.
 	poolSize = 40
@@ -56,7 +62,7 @@ type program struct {
 
 	closers []func() // in the order of opening; closing is the reverse
 
-	postgres *embedpg.Server
+	postgres atomic.Pointer[embedpg.Server] // nil without a private one
 	db       *storage.DB
 	keys     *keyring.Keyring
 	listener net.Listener
@@ -66,6 +72,8 @@ type program struct {
 
 	// welcome is what the first start says, once.
 	welcome string
+	// signIn is how each start says that people sign in to the page; "": it does not.
+	signIn string
 }
 
 // open starts what the program is made of, in order. When it fails, what was
@@ -95,30 +103,20 @@ func open(ctx context.Context, c config, log *slog.Logger) (p *program, err erro
 		return p, err
 	}
 	// Last, so that a start that fails does not use up the one showing of the tokens.
-	return p, p.welcomeFirst(ctx)
+	if err := p.welcomeFirst(ctx); err != nil {
+		return p, err
+	}
+	p.offerStart(ctx)
+	return p, nil
 }
 
 // openStore opens what keeps things: data folder, database and keys. The commands
 // for operators need no more.
 func (p *program) openStore(ctx context.Context) (err error) {
 	c := p.config
-	// 0711: PostgreSQL, as a user of its own, has to reach its folder in it.
-	if err := os.MkdirAll(c.dataDir, 0o711); err != nil {
-		return fmt.Errorf("PLATEN_DATA_DIR: %w", err)
-	}
-	dsn := string(c.databaseURL)
-	if dsn == "" {
-		if dsn, err = p.openPostgres(ctx); err != nil {
-			return fmt.Errorf("the private PostgreSQL: %w", err)
-		}
-	}
-	if p.db, err = storage.Open(ctx, dsn, poolSize); err != nil {
-		if c.databaseURL != "" {
-			err = fmt.Errorf("DATABASE_URL: %w", err)
-		}
+	if err := p.openDatabase(ctx); err != nil {
 		return err
 	}
-	p.onClose(func() { p.db.Close() })
 	if err := p.db.Migrate(ctx); err != nil {
 		return err
 	}
@@ -134,41 +132,98 @@ func (p *program) openStore(ctx context.Context) (err error) {
 	return p.checkKeys(ctx)
 }
 
+// openDatabase opens the database as it is.
+func (p *program) openDatabase(ctx context.Context) (err error) {
+	c := p.config
+	// 0711: PostgreSQL, as a user of its own, has to reach its folder in it.
+	if err := os.MkdirAll(c.dataDir, 0o711); err != nil {
+		return fmt.Errorf("PLATEN_DATA_DIR: %w", err)
+	}
+	dsn := c.databaseURL.Reveal()
+	if dsn == "" {
+		if dsn, err = p.openPostgres(ctx); err != nil {
+			return fmt.Errorf("the private PostgreSQL: %w", err)
+		}
+	}
+	if p.db, err = storage.Open(ctx, dsn, poolSize); err != nil {
+		if c.databaseURL.Reveal() != "" {
+			err = fmt.Errorf("DATABASE_URL: %w", err)
+		}
+		return err
+	}
+	p.onClose(func() { p.db.Close() })
+	return nil
+}
+
 // openPostgres starts the private PostgreSQL. A command for operators uses the one
 // that a running server has started.
 func (p *program) openPostgres(ctx context.Context) (dsn string, err error) {
 	dir := filepath.Join(p.config.dataDir, "postgres")
-	p.postgres, err = embedpg.Start(ctx, embedpg.Options{Dir: dir, Log: p.log})
+	server, err := embedpg.Start(ctx, embedpg.Options{Dir: dir, Log: p.log, Settings: p.config.postgres})
 	if errors.Is(err, embedpg.ErrInUse) && p.operator {
 		return embedpg.RunningDSN(dir, "postgres")
 	}
 	if err != nil {
 		return "", err
 	}
+	p.postgres.Store(server)
 	p.onClose(func() {
-		if err := p.postgres.Stop(); err != nil {
+		if err := p.postgres.Load().Stop(); err != nil {
 			p.log.Error("stopping the private PostgreSQL", "error", err)
 		}
 	})
-	return p.postgres.DSN("postgres"), nil
+	return server.DSN("postgres"), nil
+}
+
+// keepPostgres starts the private PostgreSQL again whenever it ends, until ctx does. Its
+// error is that of the last start, after several in a row that failed.
+func (p *program) keepPostgres(ctx context.Context) error {
+	server := p.postgres.Load()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-server.Done():
+		}
+		p.log.ErrorContext(ctx, "the private PostgreSQL ended and is started again", "error", server.Err())
+		for failed := 0; ; {
+			next, err := embedpg.Start(ctx, embedpg.Options{Dir: filepath.Join(p.config.dataDir, "postgres"), Log: p.log, Settings: p.config.postgres})
+			if err == nil {
+				p.postgres.Store(next)
+				server = next
+				break
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			if failed++; failed == postgresStarts {
+				return fmt.Errorf("the private PostgreSQL ended, and does not start again: %w", err)
+			}
+			p.log.ErrorContext(ctx, "the private PostgreSQL does not start again yet", "error", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(time.Duration(failed) * postgresPause):
+			}
+		}
+	}
 }
 
 // checkKeys makes sure that these are the keys that the database's secrets were
 // encrypted with: a wrong one is better found now than at the first delivery.
 func (p *program) checkKeys(ctx context.Context) error {
-	const context, proof = "installation", "platen"
 	return p.db.InTx(ctx, func(tx *storage.Tx) error {
 		check, err := tx.KeyCheck(ctx)
 		if err != nil {
 			return err
 		}
 		if check == nil {
-			if check, err = p.keys.Encrypt([]byte(proof), context); err != nil {
+			if check, err = p.keys.Encrypt([]byte(keyProof), keyContext); err != nil {
 				return err
 			}
 			return tx.SetKeyCheck(ctx, check)
 		}
-		if plain, err := p.keys.Decrypt(check, context); err != nil || string(plain) != proof {
+		if !proves(check, p.keys) {
 			if p.config.keys == nil {
 				return fmt.Errorf("%s is not the key that this database's secrets were encrypted with: put the old file back", filepath.Join(p.config.dataDir, "keys", "secret.key"))
 			}
@@ -178,6 +233,15 @@ func (p *program) checkKeys(ctx context.Context) error {
 	})
 }
 
+// keyProof is what the check value encrypts, and keyContext where it stands.
+const keyProof, keyContext = "platen", "installation"
+
+// proves tells whether these are the keys that a check value was made with.
+func proves(check []byte, keys *keyring.Keyring) bool {
+	plain, err := keys.Decrypt(check, keyContext)
+	return err == nil && string(plain) == keyProof
+}
+
 // openParts opens what does the work.
 func (p *program) openParts(ctx context.Context) (err error) {
 	c, log := p.config, p.log
@@ -185,7 +249,7 @@ func (p *program) openParts(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := blobs.Check(ctx); err != nil {
+	if err := blob.Probe(ctx, blobs); err != nil {
 		return fmt.Errorf("PLATEN_BLOB_URL: the store of Platen's own copies does not work: %w", err)
 	}
 	cores := runtime.NumCPU()
@@ -210,7 +274,7 @@ func (p *program) openParts(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := pipeline.Options{DB: p.db, Blobs: blobs, Hub: p.hub, Keyring: p.keys, Liquid: engine, Keys: delivery.NewKeys(engine), Schemas: schemas,
-		PDF: tool, Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres != nil, RetryBase: c.retryBase, ExpireEvery: c.expireEvery, MergeTime: c.mergeTime}
+		PDF: tool, Log: log, Metrics: registry, BaseURL: p.baseURL, Workers: c.worker, Alone: p.postgres.Load() != nil, RetryBase: c.retryBase, ExpireEvery: c.expireEvery, MergeTime: c.mergeTime, QueueLimit: c.queueLimit}
 	// Nodes without workers deliver as well: they test integrations.
 	ways := delivery.Options{Guard: egress.New(egress.Options{Allow: c.egressAllow, Setting: "PLATEN_EGRESS_ALLOW"})}
 	o.S3, o.Presigned, o.Webhooks, o.Fetcher = delivery.NewS3(ways), delivery.NewPresigned(ways), delivery.NewWebhooks(ways), delivery.NewFetcher(ways)
@@ -227,9 +291,13 @@ func (p *program) openParts(ctx context.Context) (err error) {
 	if p.pipeline, err = pipeline.New(o); err != nil {
 		return err
 	}
-	p.server = server.New(server.Options{DB: p.db, Pipeline: p.pipeline, SDL: root.SDL, Log: log, Checks: checks,
+	page, err := web.New(web.Options{})
+	if err != nil {
+		return err
+	}
+	p.server = server.New(server.Options{Page: page, Keys: p.keys, BaseURL: p.baseURL, DB: p.db, Pipeline: p.pipeline, SDL: root.SDL, Log: log, Checks: checks,
 		Resolvers: &resolvers.Root{DB: p.db, Hub: p.hub, Pipeline: p.pipeline, Log: log},
-		Metrics:   registry})
+		Metrics:   registry, RateLimit: c.rateLimit})
 	return nil
 }
 
@@ -292,12 +360,15 @@ func (p *program) run(ctx context.Context) error {
 	defer stopBackground()
 	wg.Go(func() { p.hub.Run(background) })
 	wg.Go(func() { p.server.Run(background) })
-	if p.postgres != nil {
+	wg.Go(func() {
+		if err := p.db.Watch(background, p.log); err != nil {
+			stop(err)
+		}
+	})
+	if p.postgres.Load() != nil {
 		wg.Go(func() {
-			select {
-			case <-p.postgres.Done():
-				stop(fmt.Errorf("the private PostgreSQL ended: %w", p.postgres.Err()))
-			case <-background.Done():
+			if err := p.keepPostgres(background); err != nil {
+				stop(err)
 			}
 		})
 	}
@@ -317,12 +388,16 @@ func (p *program) run(ctx context.Context) error {
 	p.log.Info("ready", "address", p.baseURL)
 	<-ctx.Done()
 
-	p.log.Info("stopping: what runs may finish", "for", drainTime.String())
+	p.log.Info("stopping: what runs may finish", "for", p.config.drainTime.String())
 	p.server.Drain()
-	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.config.drainTime)
 	defer cancel()
 	var drain sync.WaitGroup
 	drain.Go(func() {
+		select {
+		case <-time.After(p.config.shutdownDelay):
+		case <-draining.Done():
+		}
 		if err := h.Shutdown(draining); err != nil {
 			h.Close()
 		}

@@ -52,7 +52,7 @@ type content struct {
 const versionFragments = actionFragments + `
 fragment content on TemplateContent { html css headerHtml footerHtml schema sampleData variables
 	page { format width height orientation marginTop marginRight marginBottom marginLeft scale printBackground preferCssPageSize pageRanges
-		outline tagged media javaScript waitFor { networkIdle selector expression } timeout } }
+		outline tagged media javaScript network waitFor { networkIdle selector expression } timeout } }
 fragment version on TemplateVersion { id number content { ...content } actions { ...done } }
 `
 
@@ -129,7 +129,7 @@ func (c *client) printed(templateID string) string {
 // defaultPage is what a template prints with that says nothing.
 const defaultPage = `{"format":"LETTER","width":null,"height":null,"orientation":"PORTRAIT","marginTop":"0.4in","marginRight":"0.4in",` +
 	`"marginBottom":"0.4in","marginLeft":"0.4in","scale":1,"printBackground":true,"preferCssPageSize":false,"pageRanges":null,"outline":false,` +
-	`"tagged":false,"media":"PRINT","javaScript":true,"waitFor":null,"timeout":30}`
+	`"tagged":false,"media":"PRINT","javaScript":true,"network":true,"waitFor":null,"timeout":30}`
 
 func TestR2_1ATemplateKeepsAllThatItIsMadeOf(t *testing.T) {
 	t.Parallel()
@@ -424,7 +424,7 @@ func TestR2_3PageSettingsOfATemplateAreChangedFieldByField(t *testing.T) {
 	c := newClient(t)
 	all := vars{"format": "A5", "orientation": "LANDSCAPE", "marginTop": "1cm", "marginRight": "2cm", "marginBottom": "3cm", "marginLeft": "4cm",
 		"scale": 0.5, "printBackground": false, "preferCssPageSize": true, "pageRanges": "1-2", "outline": true, "tagged": true, "media": "SCREEN",
-		"javaScript": false, "waitFor": vars{"networkIdle": true, "selector": "#done"}, "timeout": 7}
+		"javaScript": false, "network": false, "waitFor": vars{"networkIdle": true, "selector": "#done"}, "timeout": 7}
 	// fields are page settings as they are shown, with some of them changed.
 	fields := func(page string, changes vars) string {
 		t.Helper()

@@ -150,6 +150,43 @@ func Reset() Fault {
 	})
 }
 
+// CutOff answers as usual, and breaks the connection after so many bytes of the body.
+func CutOff(after int) Fault {
+	return within(after, func(*Server, *http.Request) { panic(http.ErrAbortHandler) })
+}
+
+// StopSending answers as usual, and sends nothing more after so many bytes of the body:
+// until the client goes or the test ends.
+func StopSending(after int) Fault {
+	return within(after, func(s *Server, r *http.Request) { stall(s, r) })
+}
+
+func within(bytes int, end func(*Server, *http.Request)) Fault {
+	return func(s *Server, w http.ResponseWriter, r *http.Request) bool {
+		bucketName, objectKey := address(r)
+		s.serve(&limitedWriter{w, bytes, func() { end(s, r) }}, r, bucketName, objectKey)
+		return true
+	}
+}
+
+// limitedWriter sends on what is written until so many bytes, and then calls end, which
+// does not return.
+type limitedWriter struct {
+	http.ResponseWriter
+	left int
+	end  func()
+}
+
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	n, err := l.ResponseWriter.Write(p[:min(l.left, len(p))])
+	if l.left -= n; l.left == 0 && err == nil {
+		// What was written is on its way before the end comes.
+		_ = http.NewResponseController(l.ResponseWriter).Flush()
+		l.end()
+	}
+	return n, err
+}
+
 // Close reads the request and closes the connection without an answer.
 func Close() Fault { return hijacked(func(net.Conn) {}) }
 

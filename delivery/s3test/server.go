@@ -19,7 +19,7 @@ import (
 const Domain = "s3.test"
 
 // patience is how long the helpers that wait do so before they fail the test.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // Server is an S3 server on a free port of loopback. It is safe for concurrent use
 // and ends with the test, hanging requests included.

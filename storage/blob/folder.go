@@ -54,11 +54,8 @@ func (f *Folder) sweep() error {
 // Put implements Store.
 func (f *Folder) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, _ string) (err error) {
 	dir := path.Dir(key)
-	if err := f.makeDirs(dir); err != nil {
-		return err
-	}
 	aside := path.Join(dir, asidePrefix+path.Base(key))
-	file, err := f.root.OpenFile(aside, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	file, err := f.create(dir, aside)
 	if err != nil {
 		return err
 	}
@@ -84,6 +81,20 @@ func (f *Folder) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 		return err
 	}
 	return f.syncDir(dir)
+}
+
+// create makes a file and the folder that it is in. Who deletes the last blob of a folder
+// takes the folder along, perhaps before the file is in it: then it is made again.
+func (f *Folder) create(dir, name string) (file *os.File, err error) {
+	for range 100 {
+		if err = f.makeDirs(dir); err == nil {
+			file, err = f.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return file, err
 }
 
 // makeDirs makes the folders of a key, and flushes each new one's entry in its
