@@ -12,7 +12,7 @@ SERVERS     := TEST_VERSITYGW=$(CURDIR)/$(VERSITYGW) TEST_MINIO=$(CURDIR)/$(MINI
 # What scripts/install-node brought, where it had to.
 export PATH := $(CURDIR)/$(CACHE)/node/bin:$(PATH)
 
-.PHONY: help run dev bucket build web test test/race chaos pictures generate format lint audit fuzz
+.PHONY: help run dev bucket build web test test/race bench chaos pictures generate format lint audit fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test: ## Install what is missing and run all tests
 
 test/race: ## The tests of what runs concurrently, under the race detector
 	$(SERVERS) $(GO) test -race -timeout 20m ./delivery/... ./egress ./feed ./keyring ./pipeline ./resolvers ./server ./storage/...
+
+bench: ## Measure against the floors, and print one table (twenty minutes; BENCH=pattern for some)
+	@scripts/install-packages run test
+	@scripts/bench
 
 chaos: ## Kill nodes, browsers and databases at random under load (TEST_KILLS=200, TEST_SEED=...)
 	@scripts/install-packages run test

@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"sandbox":             {},
 	"embedpg":             {},
 	"migrations":          {},
+	"bench":               {},
 	"web":                 {},
 }
 

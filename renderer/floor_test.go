@@ -5,14 +5,10 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/go-rod/rod/lib/proto"
 )
 
-// bare is a page without a renderer around it.
-type bare struct{ *page }
-
-func barePage(b testing.TB, p Page) (bare, map[string]any) {
+// barePage is a page without a renderer around it.
+func barePage(b testing.TB, p Page) (*page, map[string]any) {
 	b.Helper()
 	parameters, err := printParameters(p)
 	if err != nil {
@@ -27,20 +23,7 @@ func barePage(b testing.TB, p Page) (bare, map[string]any) {
 		b.Fatal(err)
 	}
 	b.Cleanup(made.dispose)
-	return bare{made}, parameters
-}
-
-func (p bare) setAndPrint(b testing.TB, html string, parameters map[string]any) {
-	tab := p.at(b.Context())
-	if err := (proto.PageSetDocumentContent{FrameID: p.frame, HTML: html}).Call(tab); err != nil {
-		b.Fatal(err)
-	}
-	if err := p.waitForLoad(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := tab.call(b.Context(), p.session, "Page.printToPDF", parameters); err != nil {
-		b.Fatal(err)
-	}
+	return made, parameters
 }
 
 // TestAWarmRenderIsNearTheFloor takes turns, so that both see the same machine.
@@ -57,7 +40,9 @@ func TestAWarmRenderIsNearTheFloor(t *testing.T) {
 		started := time.Now()
 		render(t, p)
 		between := time.Now()
-		floor.setAndPrint(t, p.HTML, parameters)
+		if _, err := floor.setAndPrint(t.Context(), p.HTML, parameters); err != nil {
+			t.Fatal(err)
+		}
 		if i >= 5 { // the first ones warm up
 			rendered, bottom = append(rendered, between.Sub(started)), append(bottom, time.Since(between))
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"platen"
+	"platen/bench"
 )
 
 // footprint is what a renderer takes of memory, in bytes: all processes of its browser,
@@ -120,6 +121,8 @@ func TestR9_2MemoryDoesNotGrowWithTheNumberOfDocuments(t *testing.T) {
 	makeUntil(last)
 	late := measure(t, r)
 	t.Logf("after %d: %v, goroutines %d, %v", last, late, runtime.NumGoroutine(), time.Since(began).Round(time.Second))
+	bench.Row{Name: fmt.Sprintf("(h) memory after %d renders over after %d: the browser, and the renderer's heap", last, first), Unit: "MB",
+		Ours: bench.Series{float64(late.bare+late.heap) / 1e6}, Floor: bench.Series{float64(early.bare+early.heap) / 1e6}, Goal: "1.1"}.Print(t)
 	compare := func(what string, early, late int64) {
 		// Of our one megabyte, another is no leak.
 		if ratio := float64(late) / float64(early); ratio > limit && late-early > 2<<20 {

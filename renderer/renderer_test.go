@@ -593,7 +593,9 @@ func BenchmarkInvoice(b *testing.B) {
 	b.Run("floor", func(b *testing.B) {
 		floor, parameters := barePage(b, p)
 		for b.Loop() {
-			floor.setAndPrint(b, p.HTML, parameters)
+			if _, err := floor.setAndPrint(b.Context(), p.HTML, parameters); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

@@ -154,6 +154,8 @@ type client struct {
 	base       string
 	live, test string
 	account    *root.Account
+	readers    []string // tokens of readerToken, the last of which is lent to so many
+	lent       int
 }
 
 // newClient makes an account in the shared program and calls it with its live token.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"platen/bench"
 )
 
 // figure reads a figure of a node.
@@ -138,7 +140,7 @@ func TestIdleSubscribersCostAtMost60KBEach(t *testing.T) {
 	before := memory(t, p.cmd.Process.Pid)
 	open(total)
 	each := (memory(t, p.cmd.Process.Pid) - before) / total
-	t.Logf("%d idle subscribers: %d bytes each", total, each)
+	bench.Row{Name: fmt.Sprintf("(h) memory of a node for each of %d idle subscribers", total), Unit: "bytes", Ours: bench.Series{float64(each)}, Goal: "60000"}.Print(t)
 	if each > 60_000 {
 		t.Errorf("%d bytes of memory for each of %d idle subscribers, want 60,000 at most", each, total)
 	}

@@ -143,7 +143,11 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, b *bucket, objectKe
 		if b.versioned {
 			object.VersionID = "version-" + strconv.Itoa(len(b.objects[objectKey])+1)
 		}
-		b.objects[objectKey] = append(b.objects[objectKey], object)
+		kept := b.objects[objectKey]
+		if !b.versioned {
+			kept = nil
+		}
+		b.objects[objectKey] = append(kept, object)
 	})
 	if object.VersionID != "" {
 		w.Header().Set("X-Amz-Version-Id", object.VersionID)

@@ -1,0 +1,64 @@
+package pdf
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"platen/bench"
+)
+
+// TestBenchMerge compares with qpdf, started once for each merge as its users start it. qpdf keeps neither
+// bookmarks nor named destinations of the parts, and a font as often as it comes.
+func TestBenchMerge(t *testing.T) {
+	bench.Alone(t)
+	tool, err := start(Options{Workers: 1, UID: 61234}, memoryLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tool.Close()
+	dir := t.TempDir()
+	out := filepath.Join(dir, "merged.pdf")
+	var parts []Part
+	var paths []string
+	for i := range 200 {
+		parts = append(parts, Part{File: numbered(t, i)})
+		paths = append(paths, filepath.Join(dir, fmt.Sprintf("%d.pdf", i)))
+		if err := os.WriteFile(paths[i], parts[i].File, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, row := range []struct {
+		count, rounds int
+		time, size    string
+	}{{2, 100, "3.5", "0.6"}, {20, 40, "1.3", "0.2"}, {200, 15, "1.3", "0.15"}} {
+		var merged []byte
+		ours := func() float64 {
+			return 1000 * bench.Seconds(func() {
+				var err error
+				if merged, _, err = tool.Merge(t.Context(), parts[:row.count]); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		arguments := append(append([]string{"--empty", "--pages"}, paths[:row.count]...), "--", out)
+		floor := func() float64 {
+			return 1000 * bench.Seconds(func() {
+				if text, err := exec.CommandContext(t.Context(), "qpdf", arguments...).CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s", err, text)
+				}
+			})
+		}
+		bench.Interleave(bench.Pick(1, 3), ours, floor) // warm
+		measured := bench.Interleave(bench.Pick(1, row.rounds), ours, floor)
+		name := fmt.Sprintf("(d) merge of %d documents over qpdf", row.count)
+		bench.Row{Name: name + ": time", Unit: "ms", Ours: measured[0], Floor: measured[1], Goal: row.time}.Print(t)
+		other, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bench.Row{Name: name + ": size", Unit: "KB", Ours: bench.Series{float64(len(merged)) / 1024}, Floor: bench.Series{float64(len(other)) / 1024}, Goal: row.size}.Print(t)
+	}
+}
