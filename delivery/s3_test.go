@@ -149,7 +149,7 @@ func TestExistingKeyIsOverwrittenR57(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if versions := server.Versions("docs", "k"); len(versions) != 2 || string(versions[1].Body) != "second" {
+	if versions := server.Versions("docs", "k"); len(versions) != 1 || string(versions[0].Body) != "second" {
 		t.Errorf("%d versions", len(versions))
 	}
 }
