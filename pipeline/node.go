@@ -38,7 +38,7 @@ func nodeName() string {
 // ends, nil if there is none.
 func (p *Pipeline) live(ctx context.Context, lease *storage.Lease) *storage.Lease {
 	for {
-		err := held(ctx, lease)
+		err := held(ctx, lease.Check)
 		if ctx.Err() != nil {
 			return lease
 		}
@@ -54,8 +54,9 @@ func (p *Pipeline) live(ctx context.Context, lease *storage.Lease) *storage.Leas
 	}
 }
 
-// held waits until the lease is lost, and says why, or until ctx ends.
-func held(ctx context.Context, lease *storage.Lease) error {
+// held waits until a check of the lease fails, and says why, or until ctx ends. A check that has
+// begun is not broken off: its connection would be cut, and the lease is gone with it.
+func held(ctx context.Context, check func(context.Context, time.Duration) error) error {
 	ticker := time.NewTicker(leaseInterval)
 	defer ticker.Stop()
 	for {
@@ -64,7 +65,7 @@ func held(ctx context.Context, lease *storage.Lease) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if err := lease.Check(ctx, leasePatience); err != nil {
+		if err := check(context.WithoutCancel(ctx), leasePatience); err != nil {
 			return err
 		}
 	}

@@ -207,7 +207,7 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	if p.lease != nil {
 		defer p.lease.Close() // not before the last job is over
 		holding.Go(func() {
-			_ = held(ctx, p.lease) // lost, others take over what runs
+			_ = held(ctx, p.lease.Check) // lost, others take over what runs
 			stopHolding()
 		})
 	}
