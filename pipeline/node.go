@@ -65,6 +65,9 @@ func held(ctx context.Context, check func(context.Context, time.Duration) error)
 			return ctx.Err()
 		case <-ticker.C:
 		}
+		if ctx.Err() != nil { // where both were ready
+			return ctx.Err()
+		}
 		if err := check(context.WithoutCancel(ctx), leasePatience); err != nil {
 			return err
 		}
