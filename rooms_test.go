@@ -45,6 +45,7 @@ var rooms = map[string][]string{
 var homes = map[string][]string{
 	"github.com/riverqueue/river":         {"pipeline", "migrations"},
 	"github.com/jmoiron/sqlx":             {"storage"},
+	"github.com/hashicorp/golang-lru":     {"storage"},
 	"github.com/lib/pq":                   {"storage", "embedpg", "storage/storagetest"},
 	"github.com/pressly/goose":            {"migrations"},
 	"github.com/go-rod/rod":               {"renderer"},

@@ -167,7 +167,7 @@ func (m *modest) Connect(ctx context.Context) (driver.Conn, error) {
 		conn, err := m.Connector.Connect(ctx)
 		switch {
 		case err == nil:
-			return undefended(conn), nil
+			return newPrepared(undefended(conn)), nil
 		case !crowded(err), time.Now().After(deadline):
 			return nil, err
 		}

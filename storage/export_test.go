@@ -9,7 +9,10 @@ import (
 // These are for the tests of what reading costs.
 var MetadataPairs = metadataPairs
 
-const Batches = batches
+const (
+	Batches       = batches
+	MaxStatements = maxStatements
+)
 
 // SubmissionList is the statement of a page of submissions.
 func (d *DB) SubmissionList(ctx context.Context, scope Scope, filter platen.SubmissionFilter, page Page) (string, []any, error) {

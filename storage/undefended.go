@@ -13,19 +13,6 @@ import (
 // of tenancy fail then. `make build` never sets the tag.
 func undefended(conn driver.Conn) driver.Conn { return everybodys{conn.(session)} }
 
-// session is what database/sql asks of a connection of lib/pq.
-type session interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.NamedValueChecker
-	driver.Pinger
-	driver.QueryerContext
-	driver.SessionResetter
-	driver.Validator
-}
-
 type everybodys struct{ session }
 
 var comparison = regexp.MustCompile(`((?:\w+\.)?account_id) = (\$\d+)( and (?:\w+\.)?id = )`)
