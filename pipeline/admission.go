@@ -36,32 +36,34 @@ type admission struct {
 }
 
 // admit refuses n documents more of an account if there are too many. The error is
-// platen.Errors then.
-func (a *admission) admit(ctx context.Context, accountID string, n int) error {
+// platen.Errors then. Else ahead is how many of the account wait before them, or have until
+// a second ago.
+func (a *admission) admit(ctx context.Context, accountID string, n int) (ahead int, err error) {
 	if n > a.limit/2 {
-		return platen.Errors{{Code: platen.CodeTooLarge, Message: fmt.Sprintf("This makes %d documents at once, and only %d of an account may wait: make several calls.", n, a.limit/2)}}
+		return 0, platen.Errors{{Code: platen.CodeTooLarge, Message: fmt.Sprintf("This makes %d documents at once, and only %d of an account may wait: make several calls.", n, a.limit/2)}}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if now := time.Now(); now.Sub(a.at) >= admissionInterval {
 		waiting, err := a.count(ctx)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		a.renew(waiting, now)
 	}
 	own, all := a.waiting[accountID]+n-a.limit/2, a.total+n-a.limit
 	if own <= 0 && all <= 0 {
+		ahead = a.waiting[accountID]
 		a.waiting[accountID] += n
 		a.total += n
-		return nil
+		return ahead, nil
 	}
 	after := a.retryAfter(max(own, all))
 	message := fmt.Sprintf("Too many documents wait already: all that this Platen keeps waiting. Nothing was accepted: try again in %d seconds.", after)
 	if own > 0 {
 		message = fmt.Sprintf("%d documents of this account wait already, and %d may. Nothing was accepted: try again in %d seconds.", a.waiting[accountID], a.limit/2, after)
 	}
-	return platen.Errors{{Code: platen.CodeQueueFull, Message: message, RetryAfter: after}}
+	return 0, platen.Errors{{Code: platen.CodeQueueFull, Message: message, RetryAfter: after}}
 }
 
 // renew takes a new count. What others accepted meanwhile makes the pace seem slower than

@@ -28,7 +28,7 @@ func TestTheQueueIsBoundedForEachAccountAndInAll(t *testing.T) {
 		a, waiting := queue(10)
 		admit := func(account string, n int) (after int) {
 			t.Helper()
-			err := a.admit(t.Context(), account, n)
+			_, err := a.admit(t.Context(), account, n)
 			var refused platen.Errors
 			if err != nil && (!errors.As(err, &refused) || refused[0].Code != platen.CodeQueueFull || refused[0].RetryAfter < 1) {
 				t.Fatalf("%v", err)
@@ -40,7 +40,7 @@ func TestTheQueueIsBoundedForEachAccountAndInAll(t *testing.T) {
 			return refused[0].RetryAfter
 		}
 		var never platen.Errors
-		if err := a.admit(t.Context(), "a", 6); !errors.As(err, &never) || never[0].Code != platen.CodeTooLarge {
+		if _, err := a.admit(t.Context(), "a", 6); !errors.As(err, &never) || never[0].Code != platen.CodeTooLarge {
 			t.Errorf("what there can never be room for: %v", err)
 		}
 		if admit("a", 5) != 0 {
@@ -74,7 +74,7 @@ func TestTheQueueIsCountedOnceASecond(t *testing.T) {
 		count, counted := a.count, 0
 		a.count = func(ctx context.Context) (map[string]int, error) { counted++; return count(ctx) }
 		for range 300 {
-			if err := a.admit(t.Context(), "a", 1); err != nil {
+			if _, err := a.admit(t.Context(), "a", 1); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -84,8 +84,37 @@ func TestTheQueueIsCountedOnceASecond(t *testing.T) {
 		}
 		a.count = func(context.Context) (map[string]int, error) { return nil, context.DeadlineExceeded }
 		time.Sleep(admissionInterval)
-		if err := a.admit(t.Context(), "a", 1); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := a.admit(t.Context(), "a", 1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("what cannot be counted: %v", err)
+		}
+	})
+}
+
+func TestWhatIsAheadOfADocumentIsWhatItsAccountHasWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, waiting := queue(100)
+		ahead := func(account string, n int) int {
+			t.Helper()
+			ahead, err := a.admit(t.Context(), account, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ahead
+		}
+		if n := ahead("a", 1); n != 0 {
+			t.Errorf("%d are ahead of the first", n)
+		}
+		if n := ahead("a", 20); n != 1 {
+			t.Errorf("%d are ahead of the second", n)
+		}
+		if n := ahead("b", 1); n != 0 {
+			t.Errorf("%d are ahead of another account's first", n)
+		}
+		time.Sleep(admissionInterval)
+		waiting["a"] = 7
+		if n := ahead("a", 1); n != 7 {
+			t.Errorf("%d are ahead, want those that were counted", n)
 		}
 	})
 }

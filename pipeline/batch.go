@@ -107,10 +107,11 @@ func (p *Pipeline) submitBatch(ctx context.Context, scope storage.Scope, once *o
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	if err := p.queue.admit(ctx, b.AccountID, b.Total); err != nil {
+	ahead, err := p.admit(ctx, b.AccountID, b.Total)
+	if err != nil {
 		return nil, err
 	}
-	if err := p.accept(ctx, once, b.ID, b, submissions); err != nil || once.ResultID != "" {
+	if err := p.accept(ctx, once, b.ID, b, ahead, submissions); err != nil || once.ResultID != "" {
 		return nil, err
 	}
 	p.Log.InfoContext(ctx, "batch accepted", "batch", b.ID, "account", b.AccountID, "submissions", b.Total, "test", b.Test)

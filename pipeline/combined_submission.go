@@ -91,7 +91,7 @@ func (p *Pipeline) combine(ctx context.Context, scope storage.Scope, once *once,
 	if err := p.seal(c, asked); err != nil {
 		return nil, err
 	}
-	if err := p.queue.admit(ctx, c.AccountID, 1+len(parts)); err != nil {
+	if _, err := p.queue.admit(ctx, c.AccountID, 1+len(parts)); err != nil {
 		return nil, err
 	}
 	waiting := 0

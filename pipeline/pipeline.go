@@ -88,6 +88,9 @@ type Pipeline struct {
 	stopKeep context.CancelFunc
 	lease    *storage.Lease // once keeping is over
 
+	mu       sync.Mutex
+	versions map[publishedKey]published
+
 	receiving chan struct{} // a place for each upload that is being checked
 	merging   chan struct{} // and for each merge
 }
@@ -133,7 +136,7 @@ func New(o Options) (*Pipeline, error) {
 	if o.QueueLimit == 0 {
 		o.QueueLimit = DefaultQueueLimit
 	}
-	p := &Pipeline{Options: o, queue: &admission{limit: o.QueueLimit, count: o.DB.Waiting}, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase), node: nodeName(),
+	p := &Pipeline{Options: o, queue: &admission{limit: o.QueueLimit, count: o.DB.Waiting}, metrics: newMetrics(o.Metrics, o.DB, o.Hub), lanes: newLanes(o.RetryBase), node: nodeName(), versions: map[publishedKey]published{},
 		receiving: make(chan struct{}, receipts), merging: make(chan struct{}, max(1, o.Merges))}
 	config := &river.Config{
 		ID:     p.node,

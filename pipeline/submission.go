@@ -59,10 +59,11 @@ func (p *Pipeline) Submit(ctx context.Context, scope storage.Scope, key string, 
 	if err != nil {
 		return nil, err
 	}
-	if err := p.queue.admit(ctx, s.AccountID, 1); err != nil {
+	ahead, err := p.admit(ctx, s.AccountID, 1)
+	if err != nil {
 		return nil, err
 	}
-	if err := p.accept(ctx, once, s.ID, nil, []*platen.Submission{s}); err != nil {
+	if err := p.accept(ctx, once, s.ID, nil, ahead, []*platen.Submission{s}); err != nil {
 		return nil, err
 	}
 	if once.ResultID != "" {
@@ -72,19 +73,26 @@ func (p *Pipeline) Submit(ctx context.Context, scope storage.Scope, key string, 
 	return s, nil
 }
 
-// accept commits new submissions, and the batch that they are of if there is one, with
-// their jobs. If another call with the same key was first, nothing is made, and once
-// says what that one made.
-func (p *Pipeline) accept(ctx context.Context, once *once, resultID string, b *platen.Batch, submissions []*platen.Submission) error {
-	waiting, err := p.DB.CountWaiting(ctx, submissions[0].AccountID, submissions[0].Preview, priorities[len(priorities)-1])
-	if err != nil {
-		return err
+// admit lets an account have n documents more, or refuses them, and tells how many of it wait before
+// them. What admission knows may be a second old; it is asked exactly where that decides the priority.
+func (p *Pipeline) admit(ctx context.Context, accountID string, n int) (ahead int, err error) {
+	most := priorities[len(priorities)-1]
+	ahead, err = p.queue.admit(ctx, accountID, n)
+	if err != nil || ahead == 0 || ahead >= 2*most {
+		return ahead, err
 	}
+	return p.DB.CountWaiting(ctx, accountID, false, most)
+}
+
+// accept commits new submissions, and the batch that they are of if there is one, with
+// their jobs, whose priority falls with how many of the account are ahead of them. If another call with the same key was first, nothing is made, and once
+// says what that one made.
+func (p *Pipeline) accept(ctx context.Context, once *once, resultID string, b *platen.Batch, ahead int, submissions []*platen.Submission) error {
 	jobs := make([]river.InsertManyParams, len(submissions))
 	for i, s := range submissions {
-		jobs[i] = river.InsertManyParams{Args: renderArgs{AccountID: s.AccountID, SubmissionID: s.ID}, InsertOpts: &river.InsertOpts{Priority: priority(waiting + i)}}
+		jobs[i] = river.InsertManyParams{Args: renderArgs{AccountID: s.AccountID, SubmissionID: s.ID}, InsertOpts: &river.InsertOpts{Priority: priority(ahead + i)}}
 	}
-	err = p.DB.InTx(ctx, func(tx *storage.Tx) error {
+	err := p.DB.InTx(ctx, func(tx *storage.Tx) error {
 		if err := once.claim(ctx, tx, resultID); err != nil || once.ResultID != "" {
 			return err
 		}
@@ -276,14 +284,53 @@ func (p *Pipeline) findSource(ctx context.Context, accountID, templateID string,
 	if number == nil {
 		number = &template.LatestVersion
 	}
-	numbered, err := p.DB.TemplateVersionsByNumber(ctx, accountID, []string{templateID}, *number)
-	version := numbered[templateID]
-	if err == nil && version == nil {
+	version, err := p.published(ctx, accountID, templateID, *number)
+	if errors.Is(err, storage.ErrNotFound) {
 		return mistake(platen.CodeNotFound, "templateVersion", fmt.Sprintf("The template has no version %d; the latest is %d.", *number, template.LatestVersion))
 	}
-	of := &source{template: template, version: version}
-	if err == nil {
-		of.content.Page, err = p.DB.VersionPage(ctx, accountID, version.ID)
+	return &source{template: template, version: version.version, content: platen.TemplateContent{Page: version.page}}, err
+}
+
+// published is what accepting a document needs of a version of a template. It never changes.
+type published struct {
+	version *platen.TemplateVersion
+	page    platen.PageSettings
+}
+
+// publishedKey names a version as callers do.
+type publishedKey struct {
+	accountID, templateID string
+	number                int
+}
+
+// maxPublished versions are kept, each at about 1 KB; then all are read anew.
+const maxPublished = 10_000
+
+// published reads a version, once as long as it is kept.
+func (p *Pipeline) published(ctx context.Context, accountID, templateID string, number int) (of published, err error) {
+	key := publishedKey{accountID, templateID, number}
+	p.mu.Lock()
+	of, known := p.versions[key]
+	p.mu.Unlock()
+	if known {
+		return of, nil
 	}
-	return of, err
+	numbered, err := p.DB.TemplateVersionsByNumber(ctx, accountID, []string{templateID}, number)
+	if err == nil && numbered[templateID] == nil {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
+		return of, err
+	}
+	of.version = numbered[templateID]
+	if of.page, err = p.DB.VersionPage(ctx, accountID, of.version.ID); err != nil {
+		return of, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.versions) >= maxPublished {
+		clear(p.versions)
+	}
+	p.versions[key] = of
+	return of, nil
 }

@@ -61,7 +61,11 @@ func (p *Pipeline) PreviewTemplate(ctx context.Context, accountID string, r Prev
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	if err := p.accept(ctx, &once{}, s.ID, nil, []*platen.Submission{s}); err != nil {
+	ahead, err := p.DB.CountWaiting(ctx, accountID, true, priorities[len(priorities)-1])
+	if err != nil {
+		return nil, err
+	}
+	if err := p.accept(ctx, &once{}, s.ID, nil, ahead, []*platen.Submission{s}); err != nil {
 		return nil, err
 	}
 	if s, err = Await(ctx, p, s, time.Duration(s.Content.Page.Timeout)*time.Second+previewTurn); err != nil {

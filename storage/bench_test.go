@@ -10,7 +10,7 @@ import (
 	"platen/storage/storagetest"
 )
 
-// grown is a database with so many submissions, none of which is waiting.
+// grown is a database with so many submissions.
 type grown struct {
 	db      *storage.DB
 	account string
@@ -46,12 +46,6 @@ func newGrown(t *testing.T, size int) grown {
 		t.Fatal(err)
 	}
 	grow(t, db, account.ID, templates, batches, 0, size)
-	if _, err := db.SQL().ExecContext(t.Context(), `update submissions set state = 'FAILED', failure = '{}' where state = 'PENDING'`); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.SQL().ExecContext(t.Context(), `vacuum analyze`); err != nil {
-		t.Fatal(err)
-	}
 	return grown{db, account.ID}
 }
 
@@ -73,9 +67,6 @@ func (g grown) touched(t *testing.T) (blocks float64) {
 
 func (g grown) create(t *testing.T) {
 	t.Helper()
-	if _, err := g.db.CountWaiting(t.Context(), g.account, false, 400); err != nil {
-		t.Fatal(err)
-	}
 	s := &platen.Submission{Document: platen.Document{Record: platen.Record{AccountID: g.account, ID: platen.NewID(platen.KindSubmission)}, Metadata: []byte(`{"customer":"c1","order":"o"}`)},
 		Source: platen.SourceHTML, Output: platen.OutputPDF, Content: &platen.TemplateContent{HTML: "x"}}
 	if err := g.db.InTx(t.Context(), func(tx *storage.Tx) error { return tx.CreateSubmissions(t.Context(), []*platen.Submission{s}) }); err != nil {
