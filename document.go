@@ -23,8 +23,9 @@ const (
 type DocumentFile struct {
 	ContentType       string `json:"contentType"`
 	ByteSize          int64  `json:"byteSize"`
-	PageCount         int    `json:"pageCount"` // 0 for images
-	SHA256            string `json:"sha256"`    // hex
+	PageCount         int    `json:"pageCount"`     // 0 for images
+	SHA256            string `json:"sha256"`        // hex
+	MD5               string `json:"md5,omitempty"` // hex; "" of files that were stored by an earlier release; never shown
 	PasswordProtected bool   `json:"passwordProtected,omitempty"`
 	BlobKey           string `json:"blobKey,omitempty"` // where Platen's own copy is; never shown; "" once expired
 }

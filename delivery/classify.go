@@ -89,6 +89,8 @@ func fail(code platen.FailureCode, retryable bool, message string) *platen.Failu
 func (e *exchange) classify(err error) *platen.Failure {
 	var failure *platen.Failure
 	switch {
+	case e.body.damaged.Load():
+		failure = damaged()
 	case e.body.failed.Load():
 		failure = unreadable()
 	case e.answer == nil:

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
 	"mime"
@@ -24,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"platen"
 )
@@ -77,9 +79,10 @@ type Target struct {
 
 // Object is what is uploaded.
 type Object struct {
-	Body        io.ReadSeeker // read twice at least, from its start
+	Body        io.ReadSeeker // read from its start, once for each attempt at least
 	Size        int64         // bytes
 	SHA256      string        // hex; what is read must have it
+	MD5         string        // hex; "": not known, so that Body is read once more where it is needed
 	ContentType string
 	Key         string
 	Filename    string // under which browsers save the object; "" leaves it to the key
@@ -107,12 +110,9 @@ func (s *S3) Put(ctx context.Context, t Target, o Object) (*platen.UploadReceipt
 			"The file has %d bytes; S3 takes at most %d (5 GB) in one upload. It was not sent. Make the document smaller, or download it from Platen.", o.Size, int64(MaxObject)))
 	}
 	body := &ownCopy{ctx: ctx, ReadSeeker: o.Body}
-	sums, err := body.verify(o)
+	sums, err := body.sums(o, t.Checksum)
 	if err != nil {
-		if ctx.Err() == context.Canceled {
-			return nil, ctx.Err()
-		}
-		return nil, err
+		return nil, canceledOr(ctx, err)
 	}
 	call := &exchange{http: s.http, target: t, key: o.Key, body: body}
 	input := &s3.PutObjectInput{
@@ -137,7 +137,11 @@ func (s *S3) Put(ctx context.Context, t Target, o Object) (*platen.UploadReceipt
 	default:
 		input.ContentMD5 = &sums.md5
 	}
-	out, err := s.client(t, call).PutObject(ctx, input)
+	out, err := s.client(t, call).PutObject(ctx, input, func(options *s3.Options) {
+		if strings.HasPrefix(strings.ToLower(t.Endpoint), "http:") { // over https the payload is not signed
+			options.APIOptions = append(options.APIOptions, signedAs(strings.ToLower(o.SHA256)))
+		}
+	})
 	switch {
 	case ctx.Err() == context.Canceled && err != nil:
 		return nil, ctx.Err()
@@ -195,6 +199,15 @@ func (s *S3) client(t Target, call *exchange) *s3.Client {
 	return s3.New(options)
 }
 
+// signedAs gives the signature the payload's hash, for which the SDK would read the body once more.
+func signedAs(payloadSHA256 string) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("platen:PayloadHash", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			return next.HandleInitialize(v4.SetPayloadHash(ctx, payloadSHA256), in)
+		}), middleware.Before)
+	}
+}
+
 // portableSigner leaves Accept-Encoding out of the signature: proxies, that of
 // Google Cloud Storage among them, change it on the way
 // (https://github.com/aws/aws-sdk-go-v2/issues/1816).
@@ -229,6 +242,7 @@ func (e *exchange) Do(r *http.Request) (*http.Response, error) {
 	address.RawQuery = ""
 	e.url, e.answer = address.String(), nil
 	e.body.failed.Store(false)
+	e.body.damaged.Store(false)
 	response, err := e.http.Do(r)
 	if err != nil {
 		return nil, err
@@ -249,6 +263,13 @@ type ownCopy struct {
 	io.ReadSeeker
 	ctx    context.Context
 	failed atomic.Bool
+
+	// watched checks while it is sent that the copy is the document, whose end is kept back
+	// until that is known: a bucket stores nothing of a body that ends before its length.
+	watched *Object
+	sum     hash.Hash
+	at      int64
+	damaged atomic.Bool
 }
 
 func (c *ownCopy) Read(p []byte) (int, error) {
@@ -259,6 +280,17 @@ func (c *ownCopy) Read(p []byte) (int, error) {
 	if err != nil && err != io.EOF {
 		c.failed.Store(true)
 	}
+	if c.watched == nil {
+		return n, err
+	}
+	c.sum.Write(p[:n])
+	c.at += int64(n)
+	if c.at >= c.watched.Size || err == io.EOF {
+		if c.at != c.watched.Size || !strings.EqualFold(hex.EncodeToString(c.sum.Sum(nil)), c.watched.SHA256) {
+			c.damaged.Store(true)
+			return 0, damaged()
+		}
+	}
 	return n, err
 }
 
@@ -267,7 +299,32 @@ func (c *ownCopy) Seek(offset int64, whence int) (int64, error) {
 	if err != nil {
 		c.failed.Store(true)
 	}
+	if c.watched != nil {
+		c.at = at
+		c.sum.Reset() // it is read on from the start
+	}
 	return at, err
+}
+
+// sums are those that the bucket is told before it gets the copy. Where they are not known, the copy is
+// read for them and verified at once; else it is as it is sent.
+func (c *ownCopy) sums(o Object, of platen.S3Checksum) (known checksums, err error) {
+	switch {
+	case of == platen.ChecksumCRC32, (of == "" || of == platen.ChecksumMD5) && o.MD5 == "":
+		return c.verify(o)
+	case of == platen.ChecksumSHA256:
+		known.sha256, err = base64OfHex(o.SHA256)
+	case of != platen.ChecksumNone:
+		known.md5, err = base64OfHex(o.MD5)
+	}
+	if err != nil {
+		return known, damaged()
+	}
+	c.watched, c.sum = &o, sha256.New()
+	if _, err := c.Seek(0, io.SeekStart); err != nil {
+		return known, unreadable()
+	}
+	return known, nil
 }
 
 // checksums of an object, in base64 as headers have them.
@@ -288,13 +345,22 @@ func (c *ownCopy) verify(o Object) (sums checksums, err error) {
 		return sums, unreadable()
 	}
 	if size != o.Size || !strings.EqualFold(hex.EncodeToString(sha.Sum(nil)), o.SHA256) {
-		return sums, fail(platen.FailureStorage, false, "Platen's own copy of the document is not what was stored: it is damaged. It was not sent. Make the document again, and have the operator check Platen's storage.")
+		return sums, damaged()
 	}
 	if _, err := c.Seek(0, io.SeekStart); err != nil {
 		return sums, unreadable()
 	}
 	text := base64.StdEncoding.EncodeToString
 	return checksums{text(md5Hash.Sum(nil)), text(crc.Sum(nil)), text(sha.Sum(nil))}, nil
+}
+
+func base64OfHex(text string) (string, error) {
+	raw, err := hex.DecodeString(text)
+	return base64.StdEncoding.EncodeToString(raw), err
+}
+
+func damaged() *platen.Failure {
+	return fail(platen.FailureStorage, false, "Platen's own copy of the document is not what was stored: it is damaged. It was not delivered. Make the document again, and have the operator check Platen's storage.")
 }
 
 func unreadable() *platen.Failure {

@@ -648,3 +648,67 @@ func TestAProbeIsASmallText(t *testing.T) {
 		t.Errorf("%s", stored.Body)
 	}
 }
+
+// countedCopy counts the bytes that are read of it.
+type countedCopy struct {
+	*bytes.Reader
+	read int
+}
+
+func (c *countedCopy) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
+}
+
+// WriteTo would go round Read.
+func (c *countedCopy) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{c})
+}
+
+func TestACopyWhoseSumIsKnownIsReadOnceAndCheckedAsItIsSent(t *testing.T) {
+	t.Parallel()
+	body := content(300_000)
+	sum := md5.Sum(body)
+	for _, c := range []struct {
+		checksum platen.S3Checksum
+		md5      string
+		times    int
+	}{
+		{platen.ChecksumMD5, hex.EncodeToString(sum[:]), 1}, {"", hex.EncodeToString(sum[:]), 1}, {platen.ChecksumMD5, "", 2}, {"", "", 2},
+		{platen.ChecksumSHA256, "", 1}, {platen.ChecksumNone, "", 1}, {platen.ChecksumCRC32, hex.EncodeToString(sum[:]), 2},
+	} {
+		server, s, target := bucket(t)
+		target.Checksum = c.checksum
+		o := object("k", body)
+		o.MD5 = c.md5
+		copied := &countedCopy{Reader: bytes.NewReader(body)}
+		o.Body = copied
+		if _, err := s.Put(t.Context(), target, o); err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if stored, _ := server.Object("docs", "k"); !bytes.Equal(stored.Body, body) {
+			t.Errorf("%+v: the bucket holds other bytes", c)
+		}
+		if copied.read != c.times*len(body) {
+			t.Errorf("%+v: %d bytes were read of %d", c, copied.read, len(body))
+		}
+		// What is damaged meanwhile never arrives, and is not sent a second time.
+		for name, damage := range map[string][]byte{
+			"other bytes": append(bytes.Clone(body[:len(body)-1]), body[0]^1), "cut off": body[:200_000], "longer": append(bytes.Clone(body), 'x'),
+		} {
+			copied := &countedCopy{Reader: bytes.NewReader(damage)}
+			o.Body, o.Key = copied, name
+			failure := failed(t, s, target, o)
+			if failure.Code != platen.FailureStorage || failure.Retryable || !strings.Contains(failure.Message, "damaged") {
+				t.Errorf("%+v, %s: %+v", c, name, failure)
+			}
+			if _, stored := server.Object("docs", name); stored && name != "longer" {
+				t.Errorf("%+v: the bucket holds what is damaged: %s", c, name)
+			}
+			if copied.read > len(damage) {
+				t.Errorf("%+v, %s: it was read again", c, name)
+			}
+		}
+	}
+}

@@ -381,7 +381,7 @@ func (p *Pipeline) object(ctx context.Context, subject platen.Subject) (o delive
 		return o, nil, &platen.Failure{Stage: platen.StageStore, Code: platen.FailureStorage, OccurredAt: time.Now(),
 			Retryable: !errors.Is(err, blob.ErrNotFound), Message: "Platen's own copy of the document cannot be read, so it cannot be uploaded. The log says why."}
 	}
-	return delivery.Object{Body: content, Size: d.File.ByteSize, SHA256: d.File.SHA256, ContentType: d.File.ContentType,
+	return delivery.Object{Body: content, Size: d.File.ByteSize, SHA256: d.File.SHA256, MD5: d.File.MD5, ContentType: d.File.ContentType,
 		Filename: d.ID + "." + document.Extension()}, content.Close, nil
 }
 

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -306,8 +307,8 @@ func (p *Pipeline) finish(ctx context.Context, tx *storage.Tx, document platen.A
 // keep stores Platen's own copy of a document, and notes what it is. The error is a
 // notKept when the storage refused it.
 func (p *Pipeline) keep(ctx context.Context, id string, file *platen.DocumentFile, content []byte) error {
-	sum := sha256.Sum256(content)
-	file.ByteSize, file.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
+	sum, md5Sum := sha256.Sum256(content), md5.Sum(content) // MD5 is what buckets are told (delivery)
+	file.ByteSize, file.SHA256, file.MD5 = int64(len(content)), hex.EncodeToString(sum[:]), hex.EncodeToString(md5Sum[:])
 	err := p.Blobs.Put(ctx, file.BlobKey, bytes.NewReader(content), file.ByteSize, file.ContentType)
 	if err == nil {
 		p.storeFailed.Store(nil)

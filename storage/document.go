@@ -51,6 +51,7 @@ type documentRow struct {
 	ByteSize          sql.NullInt64  `db:"byte_size"`
 	PageCount         sql.NullInt32  `db:"page_count"`
 	SHA256            sql.NullString `db:"sha256"`
+	MD5               sql.NullString `db:"md5"`
 	PasswordProtected bool           `db:"password_protected"`
 	BlobKey           sql.NullString `db:"blob_key"`
 	Failure           []byte         `db:"failure"`
@@ -65,7 +66,7 @@ type documentRow struct {
 	Changes           int            `db:"changes"`
 }
 
-const documentColumns = `account_id, id, state, test, metadata, content_type, byte_size, page_count, sha256, password_protected, blob_key, failure,
+const documentColumns = `account_id, id, state, test, metadata, content_type, byte_size, page_count, sha256, md5, password_protected, blob_key, failure,
 	created_at, processed_at, processing_time_ms, finished_at, expires_at, expired_at, pending_actions, revision, changes`
 
 func (r *documentRow) document() (platen.Document, error) {
@@ -76,7 +77,7 @@ func (r *documentRow) document() (platen.Document, error) {
 	}
 	if r.SHA256.Valid {
 		d.File = &platen.DocumentFile{ContentType: r.ContentType.String, ByteSize: r.ByteSize.Int64, PageCount: int(r.PageCount.Int32),
-			SHA256: r.SHA256.String, PasswordProtected: r.PasswordProtected, BlobKey: r.BlobKey.String}
+			SHA256: r.SHA256.String, MD5: r.MD5.String, PasswordProtected: r.PasswordProtected, BlobKey: r.BlobKey.String}
 	}
 	return d, failureFrom(r.Failure, &d.Failure)
 }
@@ -211,11 +212,11 @@ func (t *Tx) updateDocument(ctx context.Context, document platen.AnyDocument) er
 	d.Changes++
 	if _, err := t.tx.ExecContext(ctx, `update `+tablesOf(document).documents+` set state = $3, content_type = $4, byte_size = $5, page_count = $6, sha256 = $7,
 			blob_key = $8, failure = $9, processed_at = $10, processing_time_ms = $11, pending_actions = $12, revision = $13, changes = $14,
-			password_protected = $15, finished_at = $16, expired_at = $17
+			password_protected = $15, finished_at = $16, expired_at = $17, md5 = $18
 		where account_id = $1 and id = $2`, d.AccountID, d.ID, d.State, nullString(file.ContentType),
 		sql.NullInt64{Int64: file.ByteSize, Valid: d.File != nil}, nullInt(file.PageCount), nullString(file.SHA256),
 		nullString(file.BlobKey), failure, d.ProcessedAt, d.ProcessingTimeMS, d.PendingActions, d.Revision, d.Changes,
-		file.PasswordProtected, d.FinishedAt, d.ExpiredAt); err != nil {
+		file.PasswordProtected, d.FinishedAt, d.ExpiredAt, nullString(file.MD5)); err != nil {
 		return err
 	}
 	return t.recordChange(ctx, document, "")
