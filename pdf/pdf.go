@@ -107,6 +107,16 @@ func start(o Options, memory uint64) (*Tool, error) {
 // Close ends all workers and the calls that they serve.
 func (t *Tool) Close() error { return t.pool.Close() }
 
+// Pages counts the pages of a file that was printed here. One that is as Chromium writes it says itself how many it has;
+// any other is inspected.
+func (t *Tool) Pages(ctx context.Context, file []byte) (int, error) {
+	if pages, known := count(file); known {
+		return pages, nil
+	}
+	info, err := t.Inspect(ctx, file)
+	return info.Pages, err
+}
+
 // Inspect reads the whole file and tells about it. A file that cannot be worked
 // on is an *Error; other errors are those of ctx and of the machine.
 func (t *Tool) Inspect(ctx context.Context, file []byte) (Info, error) {

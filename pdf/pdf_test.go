@@ -362,11 +362,16 @@ func BenchmarkWatermark(b *testing.B) {
 	}
 }
 
-func BenchmarkInspect(b *testing.B) {
+// BenchmarkPages is of a file as Chromium writes it, and of the same where it has to be read whole.
+func BenchmarkPages(b *testing.B) {
 	file := fixture(b, "invoice.pdf")
-	for b.Loop() {
-		if _, err := shared.Inspect(context.Background(), file); err != nil {
-			b.Fatal(err)
-		}
+	for name, file := range map[string][]byte{"chromium": file, "whole": append(bytes.Clone(file), "\n%\n"...)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if pages, err := shared.Pages(context.Background(), file); err != nil || pages != 2 {
+					b.Fatal(pages, err)
+				}
+			}
+		})
 	}
 }

@@ -95,7 +95,7 @@ func (p *Pipeline) finishPDF(ctx context.Context, s *platen.Submission, content 
 	if s.Test {
 		content, info, err = p.PDF.Watermark(ctx, content, watermark)
 	} else {
-		info, err = p.PDF.Inspect(ctx, content)
+		info.Pages, err = p.PDF.Pages(ctx, content)
 	}
 	if err != nil {
 		return nil, pdfFailure(platen.StageRender, err)
