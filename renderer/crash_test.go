@@ -146,9 +146,15 @@ func TestR9_2APagesProcessThatDiesIsKnownAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		kind platen.OutputKind
+		html string
 		warm bool
 		odd  int
-	}{{"PDF", platen.OutputPDF, false, 0}, {"image", platen.OutputPNG, false, 1}, {"image on a page that was used", platen.OutputPNG, true, 0}} {
+	}{
+		{"PDF", platen.OutputPDF, "<p id=p>text<script>1</script>", false, 0},
+		{"PDF of a page that is still", platen.OutputPDF, "<p id=p>text", false, 1},
+		{"image", platen.OutputPNG, "<p id=p>text<script>1</script>", false, 1},
+		{"image on a page that was used", platen.OutputPNG, "<p id=p>text", true, 0}, // without scripts a page is emptied when it is used again
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := own(t, Options{})
@@ -157,16 +163,17 @@ func TestR9_2APagesProcessThatDiesIsKnownAtOnce(t *testing.T) {
 			d := death{odd: c.odd}
 			between(t, b, func(method string) (after func()) { return d.seen(b, method) })
 			for at := 1; ; at++ {
-				p := document(t, "<p id=p>text<script>1</script>")
+				p := document(t, c.html)
 				p.Account += fmt.Sprint("-", at)
-				if c.warm {
-					p.HTML = "<p id=p>text" // without scripts a page is emptied when it is used again
-					d.arm(0, false)
-					renderOn(t, r, p)
-					waitIdle(t, r, p.Account)
-				}
 				p.Output, p.Screenshot = c.kind, platen.DefaultScreenshot()
 				p.Screenshot.FullPage = true
+				if c.warm {
+					d.arm(0, false)
+					p.Screenshot.Width = 500
+					renderOn(t, r, p)
+					p.Screenshot.Width = 600
+					waitIdle(t, r, p.Account)
+				}
 				p.Settings.WaitFor = &platen.WaitFor{Selector: "#p"}
 				d.arm(at, false)
 				began := time.Now()

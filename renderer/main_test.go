@@ -319,9 +319,15 @@ func idlePages(r *Renderer, account string) []*page {
 // waitIdle waits until the account has an idle page, and returns it.
 func waitIdle(t testing.TB, r *Renderer, account string) *page {
 	t.Helper()
+	return waitIdles(t, r, account, 1)[0]
+}
+
+// waitIdles waits until the account has so many idle pages, and returns them.
+func waitIdles(t testing.TB, r *Renderer, account string, n int) []*page {
+	t.Helper()
 	for range 500 {
-		if idle := idlePages(r, account); len(idle) > 0 {
-			return idle[0]
+		if idle := idlePages(r, account); len(idle) >= n {
+			return idle
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -22,7 +22,9 @@ var (
 	}
 	// An address can be spelled with character references and CSS escapes.
 	addressWords = []string{"//", "http", "file:", "ftp:", "blob:", "&#", "&sol;", "&colon;", "&newline;", "&tab;", `\`}
-	endStyle     = regexp.MustCompile(`(?i)</(style)`)
+	// What changes with time, from frame to frame, what has content of its own to draw, and what may bring such from elsewhere.
+	movingWords = []string{"animat", "transition", "keyframes", "<set", "<marquee", "<video", "<audio", "<canvas", "content-visibility", "<link", "@import"}
+	endStyle    = regexp.MustCompile(`(?i)</(style)`)
 )
 
 // autoPage keeps an @page size in the CSS from counting.
@@ -35,6 +37,7 @@ type markup struct {
 	addresses bool // it may load something from an address
 	fonts     bool // it may have fonts to wait for
 	images    bool // it may have images
+	still     bool // it is the same in each frame, so that it can be printed without any
 	outlasts  bool // without a script, it may move itself to another address, or leave its colours to the next document
 }
 
@@ -70,6 +73,7 @@ func newMarkup(source, css, title string, settings platen.PageSettings) markup {
 	m.addresses = m.scripts || has(addressWords...)
 	m.fonts = m.addresses || has("@font-face")
 	m.images = m.scripts || has("<im") // <img>, and <image>, which is another word for it
+	m.still = !m.scripts && !has(movingWords...)
 	m.scripts = m.scripts && !settings.NoJavaScript
 	return m
 }

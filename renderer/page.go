@@ -26,6 +26,9 @@ type owner struct {
 	once bool
 	// offline is a page whose context has a way out that leads nowhere.
 	offline bool
+	// still is a page that is printed and never drawn: Chromium makes no frames of it, which
+	// are a fourth of what an invoice costs (docs/performance.md). What only frames bring about does not happen there.
+	still bool
 }
 
 // page is an incognito context with one tab, and so a renderer process of its own.
@@ -99,7 +102,7 @@ func (p *page) open(root session) error {
 			return err
 		}
 	}
-	target, err := proto.TargetCreateTarget{URL: "about:blank", BrowserContextID: p.context}.Call(root)
+	target, err := proto.TargetCreateTarget{URL: "about:blank", BrowserContextID: p.context, EnableBeginFrameControl: p.owner.still}.Call(root)
 	if err != nil {
 		return err
 	}
@@ -223,13 +226,7 @@ func (p *page) lives(ctx context.Context) bool {
 
 func (p *page) make(ctx context.Context, j *job) ([]byte, error) {
 	tab := p.at(ctx)
-	if j.screenshot != nil && !p.blank {
-		// A window shows where the document before was scrolled to, as by autofocus.
-		if err := p.reset(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.prepare(tab, j); err != nil {
+	if err := p.readied(ctx, j); err != nil {
 		return nil, err
 	}
 	p.uses++
@@ -276,7 +273,8 @@ func (p *page) finish(tab session, j *job) ([]byte, error) {
 	}
 	if j.fonts {
 		j.doing("loading fonts")
-		if _, err := (proto.RuntimeEvaluate{Expression: "document.fonts.ready.then(()=>1)", AwaitPromise: true}).Call(tab); err != nil {
+		// Fonts are asked for by a layout, which a page that is still has not had yet.
+		if _, err := (proto.RuntimeEvaluate{Expression: "document.documentElement?.offsetHeight,document.fonts.ready.then(()=>1)", AwaitPromise: true}).Call(tab); err != nil {
 			return nil, err
 		}
 	}
@@ -351,6 +349,24 @@ func (p *page) brokenImages(tab session) error {
 		return failure
 	}
 	return nil
+}
+
+// readied empties the tab where it has to be, and prepares it, within resetTimeout each. A page that owes an
+// answer before it has its document is lost, and not the document's fault: it may wait for a compositor that has ended.
+func (p *page) readied(ctx context.Context, j *job) (err error) {
+	if j.screenshot != nil && !p.blank {
+		// A window shows where the document before was scrolled to, as by autofocus.
+		err = p.reset(ctx)
+	}
+	if err == nil {
+		timed, cancel := context.WithTimeout(ctx, resetTimeout)
+		defer cancel()
+		err = p.prepare(p.at(timed), j)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w: it does not take its settings: %v", errPageLost, err)
+	}
+	return err
 }
 
 // prepare sets the tab to what the document needs.

@@ -277,7 +277,7 @@ func (r *Renderer) insist(ctx context.Context, account string, j *job) (file []b
 // try renders once, on a page of the account. loading is what a document that
 // failed was still waiting for.
 func (r *Renderer) try(ctx context.Context, account string, j *job) (file []byte, loading []string, err error) {
-	p, err := r.pageFor(ctx, owner{account: account, scripts: j.scripts, once: j.address != "", offline: j.offline}, j)
+	p, err := r.pageFor(ctx, owner{account: account, scripts: j.scripts, once: j.address != "", offline: j.offline, still: j.still && j.print != nil}, j)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"math/rand"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,17 +184,20 @@ func TestNothingOfADocumentIsSeenInTheNext(t *testing.T) {
 			}
 			image, pdf := render(t, window(plain)), render(t, document(t, plain))
 			render(t, window(before))
-			first := waitIdle(t, shared, account(t))
+			pages := waitIdles(t, shared, account(t), 2) // one is drawn, and one printed
 			if !bytes.Equal(render(t, window(plain)), image) {
 				t.Error("an image is another one after this document")
 			}
+			waitIdles(t, shared, account(t), 2)
 			render(t, document(t, before))
-			waitIdle(t, shared, account(t))
+			waitIdles(t, shared, account(t), 2)
 			if want, got := picture(t, pdf), picture(t, render(t, document(t, plain))); want.At(5, 5) != got.At(5, 5) {
 				t.Errorf("after this document, the next one's paper is %v, want %v", got.At(5, 5), want.At(5, 5))
 			}
-			if p := waitIdle(t, shared, account(t)); p != first {
-				t.Error("another page was used, so this proves nothing")
+			for _, p := range waitIdles(t, shared, account(t), 2) {
+				if !slices.Contains(pages, p) {
+					t.Error("another page was used, so this proves nothing")
+				}
 			}
 		})
 	}

@@ -176,13 +176,12 @@ func TestR9_2AnIdlePageThatHangsIsFoundInTheDocumentsTime(t *testing.T) {
 	t.Parallel()
 	r := own(t, Options{})
 	r.keptRender = time.Minute
-	p := document(t, "one")
+	p := shot(t, "one", platen.OutputPNG) // which begins with a reset
 	renderOn(t, r, p)
 	waitIdle(t, r, p.Account)
 	if err := syscall.Kill(helper(t, r.browserOfNow(), "--type=renderer"), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	p.Output, p.Screenshot = platen.OutputPNG, platen.DefaultScreenshot() // which begins with a reset
 	p.Settings.Timeout = 1
 	began := time.Now()
 	renderFails(t, r, p, platen.StageRender, platen.FailureRenderTimeout)
