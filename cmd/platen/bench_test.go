@@ -151,7 +151,7 @@ func (c *client) madePerSecond(body string, callers, count int) float64 {
 func TestBenchDocuments(t *testing.T) {
 	bench.Alone(t)
 	floor := startFloor(t)
-	_, c, _ := benched(t)
+	p, c, _ := benched(t)
 	c.oneAtATime(floor)
 	for _, row := range []struct {
 		bench.Document
@@ -169,12 +169,37 @@ func TestBenchDocuments(t *testing.T) {
 		callers := 12
 		c.madePerSecond(body, callers, bench.Pick(4, 40)) // warm
 		c.sameAsTheFloor(body, floor, request)
+		before := p.computed()
 		measured := bench.Interleave(bench.Pick(1, 9),
 			func() float64 { return c.madePerSecond(body, callers, count) },
 			func() float64 { rate, _ := floor.perSecond(request); return rate })
+		var each []string
+		for part, ticks := range p.computed() {
+			each = append(each, fmt.Sprintf("%s %.1f", part, float64(ticks-before[part])*10/float64(count*len(measured[0]))))
+		}
+		slices.Sort(each)
 		bench.Row{Name: "(a) " + row.Name, Unit: "documents/s", Ours: measured[0], Floor: measured[1], Goal: row.goal,
-			Note: fmt.Sprintf("floor in %d tabs, %d callers", request.Tabs, callers)}.Print(t)
+			Note: fmt.Sprintf("floor in %d tabs, %d callers; CPU ms for each document: %s", request.Tabs, callers, strings.Join(each, ", "))}.Print(t)
 	}
+}
+
+// computed is how long each part of the program has computed, in ticks of a hundredth of a second.
+func (p *process) computed() map[string]int {
+	ticks := map[string]int{"server": computed(p.t, p.cmd.Process.Pid)}
+	for _, pid := range descendants(p.t, p.cmd.Process.Pid) {
+		name, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		switch name = filepath.Base(name); {
+		case strings.HasPrefix(name, "chromium"), strings.HasPrefix(name, "chrome"), strings.HasPrefix(name, "headless"):
+			name = "browser"
+		case name != "postgres":
+			name = "sandbox"
+		}
+		ticks[name] += computed(p.t, pid)
+	}
+	return ticks
 }
 
 // sameAsTheFloor fails if the product's document is not the floor's, to a twentieth of its size.

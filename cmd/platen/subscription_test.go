@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"platen/bench"
@@ -147,10 +150,13 @@ func TestIdleSubscribersCostAtMost60KBEach(t *testing.T) {
 }
 
 // computed is the time for which a process has computed, in ticks of a hundredth of a
-// second.
+// second; 0 of one that has ended.
 func computed(t *testing.T, pid int) int {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return 0
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
