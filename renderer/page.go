@@ -29,6 +29,14 @@ type owner struct {
 	// still is a page that is printed and never drawn: Chromium makes no frames of it, which
 	// are a fourth of what an invoice costs (docs/performance.md). What only frames bring about does not happen there.
 	still bool
+	// ahead is a page that was made for whoever needs it next, and has served nobody.
+	ahead bool
+}
+
+// kind is the owner of pages that were made ahead.
+func (o owner) kind() owner {
+	o.account, o.ahead = "", true
+	return o
 }
 
 // page is an incognito context with one tab, and so a renderer process of its own.
@@ -62,6 +70,7 @@ type page struct {
 	network bool
 	window  window
 
+	first bool // this is its first document
 	uses  int
 	since time.Time // when its last render ended
 	blank bool      // nothing of the last document is there

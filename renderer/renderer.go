@@ -33,6 +33,9 @@ type Options struct {
 	Memory int64
 	// Concurrency is how many pages render at once; 0: two per core.
 	Concurrency int
+	// MakeAhead keeps a page of each kind ready for the next account or address that needs one,
+	// which takes longer to make than an invoice takes to print.
+	MakeAhead bool
 	// Log gets a line for each browser that starts or ends; nil: none.
 	Log *slog.Logger
 }
@@ -56,6 +59,8 @@ const (
 	// maxIdle idle pages are kept, each at about 25 MB.
 	maxIdle     = 16
 	maxIdleTime = time.Minute
+	// maxSpareTime is how long a page that was made ahead is kept.
+	maxSpareTime = time.Hour
 	// blankAfter is when the document of an idle page is taken away: its animations
 	// would go on using the processor.
 	blankAfter = 2 * time.Second
@@ -87,6 +92,7 @@ type Renderer struct {
 	current  *browser
 	starting *start
 	idle     []*page
+	ahead    map[owner]bool // kinds of which a page is being made ahead
 }
 
 // start is a browser in the making, for whoever waits for it.
@@ -121,7 +127,7 @@ func New(o Options) (*Renderer, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	sweep(o.TempDir)
-	r := &Renderer{options: o, turns: make(chan struct{}, o.Concurrency), browserUses: maxBrowserUses, keptRender: maxKeptRender, takeTimeout: takeTimeout}
+	r := &Renderer{options: o, turns: make(chan struct{}, o.Concurrency), ahead: map[owner]bool{}, browserUses: maxBrowserUses, keptRender: maxKeptRender, takeTimeout: takeTimeout}
 	r.life, r.end = context.WithCancel(context.Background())
 	var err error
 	if r.nowhere, err = egress.NewProxy(egress.New(egress.Options{Closed: true}), o.Log); err != nil {
@@ -345,17 +351,20 @@ func (r *Renderer) replace(b *browser, why string) {
 	r.renew()
 }
 
-// take finds an idle page of the owner, or makes one.
+// take finds an idle page of the owner, or one that was made ahead, or makes one.
 func (r *Renderer) take(ctx context.Context, o owner) (*page, error) {
 	began := time.Now()
 	r.mu.Lock()
 	r.renew()
-	for i := len(r.idle) - 1; i >= 0; i-- {
-		if p := r.idle[i]; p.owner == o && p.life.Err() == nil {
-			r.idle = append(r.idle[:i], r.idle[i+1:]...)
-			p.browser.uses++
-			r.mu.Unlock()
-			return p, nil
+	for _, wanted := range []owner{o, o.kind()} {
+		for i := len(r.idle) - 1; i >= 0; i-- {
+			if p := r.idle[i]; p.owner == wanted && p.life.Err() == nil {
+				r.idle = append(r.idle[:i], r.idle[i+1:]...)
+				p.browser.uses++
+				p.owner, p.first = o, wanted != o
+				r.mu.Unlock()
+				return p, nil
+			}
 		}
 	}
 	r.mu.Unlock()
@@ -371,7 +380,7 @@ func (r *Renderer) take(ctx context.Context, o owner) (*page, error) {
 	r.mu.Lock()
 	switch {
 	case err == nil:
-		b.lost = 0
+		b.lost, p.first = 0, true
 		r.mu.Unlock()
 		return p, nil
 	case errors.Is(err, errPageLost):
@@ -395,6 +404,10 @@ func (r *Renderer) take(ctx context.Context, o owner) (*page, error) {
 // kept, and one whose document can act by itself is emptied first.
 func (r *Renderer) release(p *page, j *job, well bool) {
 	p.since = time.Now()
+	if p.first {
+		p.first = false
+		r.makeAhead(p.owner.kind()) // now that nobody waits for this one
+	}
 	if !well || p.owner.once || p.doubt.Load() || p.uses >= maxPageUses {
 		r.drop(p)
 		return
@@ -404,6 +417,40 @@ func (r *Renderer) release(p *page, j *job, well bool) {
 		return
 	}
 	r.keep(p)
+}
+
+// makeAhead makes a page for whoever will be the next to need one of this kind.
+func (r *Renderer) makeAhead(kind owner) {
+	if !r.options.MakeAhead || kind.offline {
+		return
+	}
+	r.inBackground(func() {
+		r.mu.Lock()
+		b := r.current
+		known := r.ahead[kind] || slices.ContainsFunc(r.idle, func(p *page) bool { return p.owner == kind })
+		if known || b == nil || b.retired {
+			r.mu.Unlock()
+			return
+		}
+		r.ahead[kind] = true
+		b.live++
+		r.mu.Unlock()
+		ctx, cancel := context.WithTimeout(r.life, r.takeTimeout)
+		defer cancel()
+		p, err := newPage(ctx, b, kind)
+		r.mu.Lock()
+		delete(r.ahead, kind)
+		r.mu.Unlock()
+		switch {
+		case err == nil:
+			p.since = time.Now()
+			r.keep(p)
+		case p != nil:
+			r.drop(p)
+		default:
+			r.gone(b)
+		}
+	})
 }
 
 // clean empties a page and keeps it.
@@ -478,7 +525,7 @@ func (r *Renderer) tend() {
 		r.mu.Lock()
 		for _, p := range r.idle {
 			switch idle := time.Since(p.since); {
-			case idle > maxIdleTime || p.life.Err() != nil:
+			case idle > maxIdleTime && !p.owner.ahead || idle > maxSpareTime || p.life.Err() != nil:
 				old = append(old, p)
 			case idle > blankAfter && !p.blank:
 				dirty = append(dirty, p)

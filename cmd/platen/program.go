@@ -325,7 +325,7 @@ func (p *program) openRenderer(concurrency int) (*renderer.Renderer, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := renderer.New(renderer.Options{Executable: executable, Proxy: proxy, UID: unprivileged("platen-renderer", 2), Concurrency: concurrency, Log: p.log})
+	r, err := renderer.New(renderer.Options{Executable: executable, Proxy: proxy, UID: unprivileged("platen-renderer", 2), Concurrency: concurrency, MakeAhead: true, Log: p.log})
 	if err == nil {
 		p.onClose(func() { r.Close() })
 	}
