@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,8 +153,9 @@ func (c *client) madePerSecond(body string, callers, count int) float64 {
 func TestBenchDocuments(t *testing.T) {
 	bench.Alone(t)
 	floor := startFloor(t)
-	p, c, _ := benched(t)
+	p, c, _ := benched(t, "PLATEN_RENDER_ALLOW="+assets)
 	c.oneAtATime(floor)
+	c.addresses(floor)
 	for _, row := range []struct {
 		bench.Document
 		count int
@@ -262,6 +265,29 @@ func (c *client) oneAtATime(floor *floorProcess) {
 	over := measured[0].Median() - 1.25*measured[1].Median()
 	bench.Row{Name: "(a) one invoice at a time, request to PROCESSED event", Unit: "ms", Ours: measured[0], Floor: measured[1], Goal: "1.25 x floor + 40 ms",
 		Note: fmt.Sprintf("1.25 x floor + %.1f ms", over)}.Print(c.t)
+}
+
+// addresses are pages of another server, each in a context that is used once.
+func (c *client) addresses(floor *floorProcess) {
+	c.t.Helper()
+	chart := bench.Chart()
+	gate := newGate(c.t, assets, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, chart.HTML)
+	}))
+	gate.open()
+	body, err := json.Marshal(vars{"query": `mutation ($input: CreateSubmissionInput!) { createSubmission(input: $input) { submission { id state } userErrors { message } } }`,
+		"variables": vars{"input": vars{"url": gate.URL, "wait": 60}}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request := floorRequest{HTML: chart.HTML, Count: bench.Pick(4, 30), Fresh: true}
+	request.Tabs = floor.best(request)
+	measured := bench.Interleave(bench.Pick(1, 9),
+		func() float64 { return c.madePerSecond(string(body), 12, request.Count) },
+		func() float64 { rate, _ := floor.perSecond(request); return rate })
+	bench.Row{Name: "(a) chart at an address, single-use contexts", Unit: "documents/s", Ours: measured[0], Floor: measured[1],
+		Note: fmt.Sprintf("floor: the same set into a new context, %d at a time", request.Tabs)}.Print(c.t)
 }
 
 func TestBenchAcceptedPerSecond(t *testing.T) {
