@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"testing"
 
 	"platen/bench"
@@ -83,5 +84,52 @@ func TestAPageIsStillOnlyIfNothingInItMoves(t *testing.T) {
 		if newMarkup(html, "", "", settings).still {
 			t.Errorf("%s is still without scripts", html)
 		}
+	}
+}
+
+// TestBenchPagesWithoutFrames sets and prints on two pages at once, with nothing around them.
+func TestBenchPagesWithoutFrames(t *testing.T) {
+	bench.Alone(t)
+	for _, d := range []bench.Document{bench.Invoice(), bench.Report()} {
+		parameters, err := printParameters(document(t, d.HTML))
+		if err != nil {
+			t.Fatal(err)
+		}
+		browser, err := shared.alive(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := bench.Pick(1, 600/(5*d.Pages))
+		perSecond := func(still bool) func() float64 {
+			var pages []*page
+			for range 2 {
+				p, err := newPage(t.Context(), browser, owner{account: account(t), still: still})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(p.dispose)
+				pages = append(pages, p)
+			}
+			return func() float64 {
+				return float64(2*count) / bench.Seconds(func() {
+					var all sync.WaitGroup
+					for _, p := range pages {
+						all.Go(func() {
+							for range count {
+								if _, err := p.setAndPrint(t.Context(), d.HTML, parameters); err != nil {
+									t.Error(err)
+									return
+								}
+							}
+						})
+					}
+					all.Wait()
+				})
+			}
+		}
+		still, drawn := perSecond(true), perSecond(false)
+		bench.Interleave(1, still, drawn) // warm
+		measured := bench.Interleave(bench.Pick(1, 15), still, drawn)
+		bench.Row{Name: "(a) " + d.Name + ", set and printed without frames over with", Unit: "documents/s", Ours: measured[0], Floor: measured[1], Note: "2 at a time"}.Print(t)
 	}
 }

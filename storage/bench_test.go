@@ -25,26 +25,7 @@ func newGrown(t *testing.T, size int) grown {
 	}
 	t.Cleanup(func() { db.Close() })
 	account, _, _ := storagetest.Account(t, db)
-	var templates, batches []string
-	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
-		for range 10 {
-			template := &platen.Template{AccountID: account.ID, ID: platen.NewID(platen.KindTemplate), Name: "T", Draft: &platen.TemplateContent{HTML: "x"}}
-			if err := tx.CreateTemplate(t.Context(), template); err != nil {
-				return err
-			}
-			templates = append(templates, template.ID)
-		}
-		for range 2 {
-			batch := &platen.Batch{AccountID: account.ID, ID: platen.NewID(platen.KindBatch), Metadata: []byte("{}")}
-			if err := tx.CreateBatch(t.Context(), batch); err != nil {
-				return err
-			}
-			batches = append(batches, batch.ID)
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	templates, batches := groups(t, db, account.ID)
 	grow(t, db, account.ID, templates, batches, 0, size)
 	return grown{db, account.ID}
 }

@@ -14,6 +14,31 @@ import (
 	"platen/storage/storagetest"
 )
 
+// groups are ten templates and two batches of an account.
+func groups(t *testing.T, db *storage.DB, accountID string) (templates, batches []string) {
+	t.Helper()
+	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
+		for range 10 {
+			template := &platen.Template{AccountID: accountID, ID: platen.NewID(platen.KindTemplate), Name: "T", Draft: &platen.TemplateContent{HTML: "x"}}
+			if err := tx.CreateTemplate(t.Context(), template); err != nil {
+				return err
+			}
+			templates = append(templates, template.ID)
+		}
+		for range 2 {
+			batch := &platen.Batch{AccountID: accountID, ID: platen.NewID(platen.KindBatch), Metadata: []byte("{}")}
+			if err := tx.CreateBatch(t.Context(), batch); err != nil {
+				return err
+			}
+			batches = append(batches, batch.ID)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return templates, batches
+}
+
 // grow brings an account to so many submissions, from number from on: a tenth of them
 // test documents, a hundredth failed, a thousandth pending, over ten templates, two
 // batches and twenty customers. Each is a second younger than the one before.
@@ -78,26 +103,7 @@ func TestR3_7APageOfAMillionCostsWhatAPageOfAThousandDoes(t *testing.T) {
 	t.Parallel()
 	db := storagetest.New(t)
 	account, _, _ := storagetest.Account(t, db)
-	var templates, batches []string
-	if err := db.InTx(t.Context(), func(tx *storage.Tx) error {
-		for range 10 {
-			template := &platen.Template{AccountID: account.ID, ID: platen.NewID(platen.KindTemplate), Name: "T", Draft: &platen.TemplateContent{HTML: "x"}}
-			if err := tx.CreateTemplate(t.Context(), template); err != nil {
-				return err
-			}
-			templates = append(templates, template.ID)
-		}
-		for range 2 {
-			batch := &platen.Batch{AccountID: account.ID, ID: platen.NewID(platen.KindBatch), Metadata: []byte("{}")}
-			if err := tx.CreateBatch(t.Context(), batch); err != nil {
-				return err
-			}
-			batches = append(batches, batch.ID)
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	templates, batches := groups(t, db, account.ID)
 	middle := func(total int) *time.Time {
 		return new(time.Date(2026, 1, 1, 0, 0, total/2, 0, time.UTC))
 	}
