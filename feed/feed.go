@@ -195,7 +195,7 @@ func (r *reader) replay(ctx context.Context, until *platen.Cursor) error {
 // read reads a part of the history.
 func (r *reader) read(ctx context.Context) (events []*platen.Event, err error) {
 	err = r.patiently(ctx, func() error {
-		if events, err = r.hub.db.AccountEventsAfter(ctx, r.scope.AccountID, r.position, replay); err != nil {
+		if events, _, err = r.hub.db.AccountEventsAfter(ctx, r.scope.AccountID, r.position, replay); err != nil {
 			return err
 		}
 		return r.kept(ctx) // what was forgotten before the read is not in it

@@ -33,8 +33,9 @@ const (
 
 // Hub reads the history and hands each event to those who follow what it is about.
 type Hub struct {
-	db  *storage.DB
-	log *slog.Logger
+	db   *storage.DB
+	log  *slog.Logger
+	name string // of this hub among those that tell one another
 
 	nudged chan struct{} // this node has committed events
 	look   chan struct{} // there may be something to read
@@ -57,7 +58,7 @@ func New(ctx context.Context, db *storage.DB, log *slog.Logger) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Hub{db: db, log: log, epoch: epoch, position: position,
+	return &Hub{db: db, log: log, name: platen.RandomString(12), epoch: epoch, position: position,
 		nudged: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		subscribers: map[string]map[*subscriber]struct{}{}}, nil
 }
@@ -81,7 +82,7 @@ func (h *Hub) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// tellOthers passes nudges on to all nodes, this one included.
+// tellOthers passes nudges on to all nodes.
 func (h *Hub) tellOthers(ctx context.Context) {
 	for {
 		select {
@@ -89,9 +90,9 @@ func (h *Hub) tellOthers(ctx context.Context) {
 			return
 		case <-h.nudged:
 		}
-		wake(h.look) // this node need not wait for its own notification
+		wake(h.look) // this node does not wait for its own notification
 		sleep(ctx, gather)
-		if err := h.db.Nudge(ctx); err != nil && ctx.Err() == nil {
+		if err := h.db.Nudge(ctx, h.name); err != nil && ctx.Err() == nil {
 			h.log.WarnContext(ctx, "other nodes will learn of new events by polling", "error", err)
 		}
 	}
@@ -121,10 +122,13 @@ func (h *Hub) listenOnce(ctx context.Context) error {
 	}
 	wake(h.look) // what came while nobody listened
 	for {
-		if _, err := listener.Wait(ctx); err != nil {
+		n, err := listener.Wait(ctx)
+		if err != nil {
 			return err
 		}
-		wake(h.look)
+		if n.Payload != h.name {
+			wake(h.look)
+		}
 	}
 }
 
@@ -174,7 +178,7 @@ func (h *Hub) tail(ctx context.Context) {
 func (h *Hub) read(ctx context.Context) time.Duration {
 	for {
 		epoch, position := h.where()
-		events, err := h.db.EventsAfter(ctx, position, batch)
+		events, waiting, err := h.db.EventsAfter(ctx, position, batch)
 		if err != nil {
 			if ctx.Err() == nil {
 				h.log.WarnContext(ctx, "reading new events failed and will be tried again", "error", err)
@@ -187,17 +191,15 @@ func (h *Hub) read(ctx context.Context) time.Duration {
 		if len(events) == batch {
 			continue
 		}
-		return h.held(ctx, len(events) > 0)
+		return h.held(waiting, len(events) > 0)
 	}
 }
 
-// held says when to look again when there may be events that a transaction still
+// held says when to look again, whether or not there are events that a transaction still
 // open holds back: nobody nudges us when it ends. The longer it lasts, the less
 // often; such a transaction may stay open for hours.
-func (h *Hub) held(ctx context.Context, progress bool) time.Duration {
-	_, position := h.where()
-	waiting, err := h.db.EventsWaiting(ctx, position)
-	if err != nil || !waiting {
+func (h *Hub) held(waiting, progress bool) time.Duration {
+	if !waiting {
 		h.heldSince.Store(0)
 		return pollInterval
 	}

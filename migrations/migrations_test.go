@@ -119,7 +119,7 @@ var blocking = regexp.MustCompile(`(?i)create (unique )?index (?:concurrently )?
 
 func TestEachMigrationLeavesTheNodesOfTheVersionBeforeAtWork(t *testing.T) {
 	t.Parallel()
-	db, err := sql.Open("postgres", storagetest.DSN(t))
+	db, err := sql.Open("postgres", storagetest.EmptyDSN(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,8 +69,7 @@ func (w *combineWorker) Work(ctx context.Context, job *river.Job[combineArgs]) e
 		took: w.pipeline.metrics.combines,
 		do: func(ctx context.Context, d platen.AnyDocument) (*platen.DocumentFile, error) {
 			return w.pipeline.merge(ctx, d.(*platen.CombinedSubmission), job.Attempt)
-		},
-		complete: completes(job)})
+		}})
 	if err == nil {
 		w.pipeline.dropParts(ctx, job.Args.AccountID, job.Args.CombinedSubmissionID)
 	}

@@ -153,7 +153,7 @@ func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArg
 		if err != nil {
 			return err
 		}
-		if err := tx.Fence(ctx, job.ID, job.Attempt); err != nil {
+		if err := tx.CompleteJob(ctx, job.ID, job.Attempt); err != nil {
 			return err
 		}
 		a := subject.Base().Action(action.ID)
@@ -186,7 +186,7 @@ func (p *Pipeline) finishDelivery(ctx context.Context, job *river.Job[deliverArg
 			}
 		}
 		*action = *a
-		return completes(job)(ctx, tx)
+		return nil
 	})
 	if err == nil {
 		p.Hub.Nudge()

@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 	"github.com/riverqueue/river/rivertype"
 
 	"platen"
@@ -106,16 +105,6 @@ type work struct {
 	// do makes it. The error is a *platen.Failure when it says something about the
 	// document; errNotYet when it is too early.
 	do func(context.Context, platen.AnyDocument) (*platen.DocumentFile, error)
-	// complete ends the job in the transaction that commits what it made.
-	complete func(context.Context, *storage.Tx) error
-}
-
-// completes is what ends a job.
-func completes[A river.JobArgs](job *river.Job[A]) func(context.Context, *storage.Tx) error {
-	return func(ctx context.Context, tx *storage.Tx) error {
-		_, err := river.JobCompleteTx[*riverdatabasesql.Driver](ctx, tx.SQL(), job)
-		return err
-	}
 }
 
 // make does such a job. It may run twice: a document that is final is left alone, and
@@ -255,14 +244,11 @@ func (p *Pipeline) finishWork(ctx context.Context, w work, file *platen.Document
 		if d.Common().State != platen.DocumentPending {
 			return errSettled
 		}
-		if err := tx.Fence(ctx, w.ID, w.Attempt); err != nil {
+		if err := tx.CompleteJob(ctx, w.ID, w.Attempt); err != nil {
 			return err
 		}
 		d.Common().ProcessingTimeMS = new(int(elapsed.Milliseconds()))
-		if err := p.finish(ctx, tx, d, file, failure); err != nil {
-			return err
-		}
-		return w.complete(ctx, tx)
+		return p.finish(ctx, tx, d, file, failure)
 	})
 	if err == nil {
 		p.Hub.Nudge()

@@ -41,8 +41,7 @@ func (w *renderWorker) Work(ctx context.Context, job *river.Job[renderArgs]) err
 		took: w.pipeline.metrics.renders,
 		do: func(ctx context.Context, d platen.AnyDocument) (*platen.DocumentFile, error) {
 			return w.pipeline.render(ctx, d.(*platen.Submission), job.Attempt)
-		},
-		complete: completes(job)})
+		}})
 }
 
 // watermark is what test documents are marked with (R3.5).

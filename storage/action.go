@@ -130,11 +130,8 @@ func (t *Tx) UpdateAction(ctx context.Context, subject platen.Subject, a *platen
 			record.PendingActions++
 		}
 	}
-	if _, err := t.tx.ExecContext(ctx, `update `+subjectTable(subject)+` set pending_actions = $3, changes = $4 where account_id = $1 and id = $2`,
-		record.AccountID, record.ID, record.PendingActions, record.Changes); err != nil {
-		return err
-	}
-	return t.recordChange(ctx, subject, a.ID)
+	return t.recordUpdate(ctx, subject, a.ID, `update `+subjectTable(subject)+` set pending_actions = $3, changes = $4 where account_id = $1 and id = $2`,
+		record.AccountID, record.ID, record.PendingActions, record.Changes)
 }
 
 // visibleAction is the condition of a test token: template versions are neither test

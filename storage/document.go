@@ -210,16 +210,13 @@ func (t *Tx) updateDocument(ctx context.Context, document platen.AnyDocument) er
 	}
 	d.Revision++
 	d.Changes++
-	if _, err := t.tx.ExecContext(ctx, `update `+tablesOf(document).documents+` set state = $3, content_type = $4, byte_size = $5, page_count = $6, sha256 = $7,
+	return t.recordUpdate(ctx, document, "", `update `+tablesOf(document).documents+` set state = $3, content_type = $4, byte_size = $5, page_count = $6, sha256 = $7,
 			blob_key = $8, failure = $9, processed_at = $10, processing_time_ms = $11, pending_actions = $12, revision = $13, changes = $14,
 			password_protected = $15, finished_at = $16, expired_at = $17, md5 = $18
 		where account_id = $1 and id = $2`, d.AccountID, d.ID, d.State, nullString(file.ContentType),
 		sql.NullInt64{Int64: file.ByteSize, Valid: d.File != nil}, nullInt(file.PageCount), nullString(file.SHA256),
 		nullString(file.BlobKey), failure, d.ProcessedAt, d.ProcessingTimeMS, d.PendingActions, d.Revision, d.Changes,
-		file.PasswordProtected, d.FinishedAt, d.ExpiredAt, nullString(file.MD5)); err != nil {
-		return err
-	}
-	return t.recordChange(ctx, document, "")
+		file.PasswordProtected, d.FinishedAt, d.ExpiredAt, nullString(file.MD5))
 }
 
 func failureJSON(f *platen.Failure) (any, error) {

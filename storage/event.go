@@ -12,10 +12,10 @@ import (
 // wrote events. A nudge says only: look.
 const EventChannel = "platen_events"
 
-// Nudge tells every node that there are new events. It is sent after the commit:
+// Nudge tells every node that there are new events, and who says so. It is sent after the commit:
 // inside the transaction it would take a lock that holds up all other commits.
-func (d *DB) Nudge(ctx context.Context) error {
-	_, err := d.db.ExecContext(ctx, `select pg_notify($1, '')`, EventChannel)
+func (d *DB) Nudge(ctx context.Context, from string) error {
+	_, err := d.db.ExecContext(ctx, `select pg_notify($1, $2)`, EventChannel, from)
 	return err
 }
 
@@ -29,17 +29,18 @@ func (d *DB) EventHorizon(ctx context.Context) (platen.Cursor, error) {
 // EventsAfter reads at most limit events after a position, in the order in which
 // they became visible. It stops at the oldest transaction still open anywhere on
 // the server: what that may yet commit comes before what younger ones did, so that
-// no reader's position can pass an event it has not seen.
-func (d *DB) EventsAfter(ctx context.Context, after platen.Cursor, limit int) ([]*platen.Event, error) {
+// no reader's position can pass an event it has not seen. waiting tells whether there are
+// committed events that such a transaction keeps from being read.
+func (d *DB) EventsAfter(ctx context.Context, after platen.Cursor, limit int) (events []*platen.Event, waiting bool, err error) {
 	return d.events(ctx, "", after, limit)
 }
 
 // AccountEventsAfter does the same with the events of one account.
-func (d *DB) AccountEventsAfter(ctx context.Context, accountID string, after platen.Cursor, limit int) ([]*platen.Event, error) {
+func (d *DB) AccountEventsAfter(ctx context.Context, accountID string, after platen.Cursor, limit int) (events []*platen.Event, waiting bool, err error) {
 	return d.events(ctx, "account_id = $4 and ", after, limit, accountID)
 }
 
-func (d *DB) events(ctx context.Context, of string, after platen.Cursor, limit int, args ...any) ([]*platen.Event, error) {
+func (d *DB) events(ctx context.Context, of string, after platen.Cursor, limit int, args ...any) (events []*platen.Event, waiting bool, err error) {
 	var rows []struct {
 		AccountID string    `db:"account_id"`
 		ID        int64     `db:"id"`
@@ -49,23 +50,28 @@ func (d *DB) events(ctx context.Context, of string, after platen.Cursor, limit i
 		Test      bool      `db:"test"`
 		Body      []byte    `db:"body"`
 		At        time.Time `db:"at"`
+		Settled   bool      `db:"settled"`
 	}
 	// The order names events.xid: the output column is text, and text puts 10 before 9.
-	if err := d.db.SelectContext(ctx, &rows, `select account_id, id, xid::text as xid, subject_id, coalesce(action_id, '') as action_id, test, body, at
-		from events where `+of+`(xid, id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
+	if err := d.db.SelectContext(ctx, &rows, `select account_id, id, xid::text as xid, subject_id, coalesce(action_id, '') as action_id, test, at, settled,
+			case when settled then body end as body
+		from events, lateral (select xid < pg_snapshot_xmin(pg_current_snapshot()) as settled) as of_all
+		where `+of+`(xid, id) > ($1::text::xid8, $2)
 		order by events.xid, events.id limit $3`, append([]any{fmt.Sprint(after.XID), after.ID, limit}, args...)...); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	events := make([]*platen.Event, len(rows))
-	for i, row := range rows {
+	for _, row := range rows {
+		if !row.Settled {
+			return events, true, nil
+		}
 		subject, err := subjectFrom(row.SubjectID, row.Body)
 		if err != nil {
-			return nil, fmt.Errorf("body of event %d: %w", row.ID, err)
+			return nil, false, fmt.Errorf("body of event %d: %w", row.ID, err)
 		}
-		events[i] = &platen.Event{Cursor: platen.Cursor{XID: row.XID, ID: row.ID}, AccountID: row.AccountID, SubjectID: row.SubjectID,
-			ActionID: row.ActionID, Test: row.Test, At: row.At, Subject: subject}
+		events = append(events, &platen.Event{Cursor: platen.Cursor{XID: row.XID, ID: row.ID}, AccountID: row.AccountID, SubjectID: row.SubjectID,
+			ActionID: row.ActionID, Test: row.Test, At: row.At, Subject: subject})
 	}
-	return events, nil
+	return events, false, nil
 }
 
 // History is what can be read: after forgotten, and before end, where no transaction has
@@ -81,19 +87,11 @@ func (d *DB) History(ctx context.Context) (forgotten, end platen.Cursor, err err
 	return platen.Cursor{XID: row.XID, ID: row.ID}, platen.Cursor{XID: row.End}, err
 }
 
-// EventsWaiting tells whether there are committed events after a position that a
-// transaction still open keeps from being read.
-func (d *DB) EventsWaiting(ctx context.Context, after platen.Cursor) (waiting bool, err error) {
-	err = d.db.GetContext(ctx, &waiting, `select exists (select 1 from events where (xid, id) > ($1::text::xid8, $2))`,
-		fmt.Sprint(after.XID), after.ID)
-	return waiting, err
-}
-
 // DeleteEventsBefore forgets the history before an instant, at most limit events a
 // call, and tells how many went.
 func (d *DB) DeleteEventsBefore(ctx context.Context, before time.Time, limit int) (n int64, err error) {
 	err = d.db.GetContext(ctx, &n, `with gone as (delete from events where (account_id, xid, id) in
-				(select account_id, xid, id from events where at < $1 order by at limit $2) returning xid, id),
+				(select account_id, xid, id from (select account_id, xid, id, at from events order by xid, id limit $2) as first where at < $1) returning xid, id),
 			last as (select xid, id from gone order by xid desc, id desc limit 1),
 			noted as (update installation set forgotten_xid = last.xid, forgotten_id = last.id from last
 				where (last.xid, last.id) > (forgotten_xid, forgotten_id))

@@ -1,8 +1,8 @@
 package storage
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 
 	"github.com/lib/pq"
@@ -16,15 +16,19 @@ const jobs = migrations.RiverSchema + ".river_job"
 // node has taken the job over, so what this one did must not be committed.
 var ErrFenced = errors.New("the job was taken over by another attempt")
 
-// Fence makes sure, until the end of the transaction, that attempt number attempt
-// of a job is still the one that runs. Otherwise it returns ErrFenced.
-func (t *Tx) Fence(ctx context.Context, jobID int64, attempt int) error {
-	var one int
-	err := t.tx.GetContext(ctx, &one, `select 1 from `+jobs+` where id = $1 and attempt = $2 and state = 'running' for update`, jobID, attempt)
-	if errors.Is(err, sql.ErrNoRows) {
-		return ErrFenced
+// CompleteJob ends a job with the transaction, if attempt number attempt is still the one that
+// runs. Otherwise it returns ErrFenced. River's JobCompleteTx, which is for any number of jobs with any outcome, does
+// not ask for the attempt, and costs PostgreSQL six times as much (TestBenchDocuments).
+func (t *Tx) CompleteJob(ctx context.Context, jobID int64, attempt int) error {
+	done, err := t.tx.ExecContext(ctx, `update `+jobs+` set state = 'completed', finalized_at = clock_timestamp()
+		where id = $1 and attempt = $2 and state = 'running'`, jobID, attempt)
+	if err != nil {
+		return err
 	}
-	return err
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		return cmp.Or(err, ErrFenced)
+	}
+	return nil
 }
 
 // QueueDepth is how many jobs of a queue are in a state.

@@ -62,16 +62,27 @@ func (d *DB) Subject(ctx context.Context, scope Scope, id string) (platen.Subjec
 
 // SubjectSnapshot reads a subject with its actions as they are at one moment, and
 // the position in the history from which on every event is later than it, or of a
-// transaction that was open then.
+// transaction that was open just before.
 func (d *DB) SubjectSnapshot(ctx context.Context, scope Scope, id string) (platen.Subject, platen.Cursor, error) {
-	var horizon platen.Cursor
+	// Most that is followed is pending: its row alone is of one moment, without a transaction.
+	horizon, err := d.EventHorizon(ctx)
+	if err != nil {
+		return nil, horizon, err
+	}
+	s, err := d.Subject(ctx, scope, id)
+	if err != nil {
+		return nil, horizon, err
+	}
+	if pending(s) {
+		s.Base().Actions = []*platen.Action{}
+		return s, horizon, nil
+	}
 	tx, err := d.db.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return nil, horizon, err
 	}
 	defer tx.Rollback() //nolint:errcheck // it only reads
-	s, err := subject(ctx, tx, scope, id, "")
-	if err != nil {
+	if s, err = subject(ctx, tx, scope, id, ""); err != nil {
 		return nil, horizon, err
 	}
 	err = tx.GetContext(ctx, &horizon.XID, `select pg_snapshot_xmin(pg_current_snapshot())::text`)
@@ -89,12 +100,19 @@ func subject(ctx context.Context, q querier, scope Scope, id, lock string) (plat
 		return nil, err
 	}
 	record := s.Base()
-	actions, err := actionsOf(ctx, q, record.AccountID, []string{record.ID})
-	record.Actions = actions[record.ID]
-	if record.Actions == nil {
-		record.Actions = []*platen.Action{}
+	record.Actions = []*platen.Action{}
+	if pending(s) {
+		return s, nil
 	}
+	actions, err := actionsOf(ctx, q, record.AccountID, []string{record.ID})
+	record.Actions = append(record.Actions, actions[record.ID]...)
 	return s, err
+}
+
+// pending tells of a subject that is not made yet: it has no actions.
+func pending(s platen.Subject) bool {
+	document, ok := s.(platen.AnyDocument)
+	return ok && document.Common().State == platen.DocumentPending
 }
 
 func subjectRow(ctx context.Context, q querier, scope Scope, id, lock string) (platen.Subject, error) {
@@ -137,6 +155,19 @@ type change struct {
 // change left it.
 func (t *Tx) recordChange(ctx context.Context, subject platen.Subject, actionID string) error {
 	return t.recordChanges(ctx, subject.Base().AccountID, []change{{subject, actionID}})
+}
+
+// recordUpdate is recordChange in one statement with the update that makes the change. The arguments of that begin
+// with the account and the subject's id.
+func (t *Tx) recordUpdate(ctx context.Context, subject platen.Subject, actionID, update string, args ...any) error {
+	body, err := json.Marshal(subject)
+	if err != nil {
+		return err
+	}
+	n := len(args)
+	_, err = t.tx.ExecContext(ctx, fmt.Sprintf(`with changed as (%s) insert into events (account_id, subject_id, action_id, test, body)
+		values ($1, $2, nullif($%d, ''), $%d, $%d)`, update, n+1, n+2, n+3), append(args, actionID, subject.Base().Test, string(body))...)
+	return err
 }
 
 // recordChanges is recordChange for many subjects of one account.

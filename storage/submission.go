@@ -43,7 +43,12 @@ func (r *submissionRow) submission() (*platen.Submission, error) {
 func (t *Tx) CreateSubmissions(ctx context.Context, submissions []*platen.Submission) error {
 	accountID := submissions[0].AccountID
 	var created []time.Time
-	if err := t.tx.SelectContext(ctx, &created, `insert into submissions (account_id, id, state, test, source, output, batch_id, batch_index, preview,
+	inputs, err := inputsOf(submissions)
+	if err != nil {
+		return err
+	}
+	// An array of bytea has no way to say that there is none: empty does.
+	if err := t.tx.SelectContext(ctx, &created, `with made as (insert into submissions (account_id, id, state, test, source, output, batch_id, batch_index, preview,
 			template_id, template_version_id, template_version_number, template_name, metadata, expires_at)
 		select $1, id, 'PENDING', test, source, output, batch_id, case when batch_id is not null then batch_index end, preview,
 			template_id, template_version_id, template_version_number, template_name, metadata, expires_at
@@ -51,7 +56,15 @@ func (t *Tx) CreateSubmissions(ctx context.Context, submissions []*platen.Submis
 			$9::text[], $10::text[], $11::integer[], $12::text[], $13::json[], $14::timestamptz[])
 			as new (id, test, source, output, batch_id, batch_index, preview,
 			template_id, template_version_id, template_version_number, template_name, metadata, expires_at)
-		returning created_at`, accountID,
+		returning created_at),
+			inputs as (insert into submission_inputs (account_id, submission_id, html, css, header_html, footer_html, schema,
+				url, page, screenshot, data, presigned_upload, password)
+			select $1, id, html, css, header_html, footer_html, schema, url, page, nullif(screenshot::text, 'null')::json, data,
+				nullif(presigned_upload, ''), nullif(password, '')
+			from unnest($2::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::json[], $20::text[], $21::json[], $22::json[],
+				$23::json[], $24::bytea[], $25::bytea[]) as new (id, html, css, header_html, footer_html, schema, url, page, screenshot,
+				data, presigned_upload, password))
+		select created_at from made`, append([]any{accountID,
 		columnOf(submissions, func(s *platen.Submission) string { return s.ID }),
 		columnOf(submissions, func(s *platen.Submission) bool { return s.Test }),
 		columnOf(submissions, func(s *platen.Submission) string { return string(s.Source) }),
@@ -64,7 +77,7 @@ func (t *Tx) CreateSubmissions(ctx context.Context, submissions []*platen.Submis
 		columnOf(submissions, func(s *platen.Submission) sql.NullInt32 { return nullInt(s.TemplateVersionNumber) }),
 		columnOf(submissions, func(s *platen.Submission) sql.NullString { return nullString(s.TemplateName) }),
 		columnOf(submissions, func(s *platen.Submission) string { return string(s.Metadata) }),
-		columnOf(submissions, func(s *platen.Submission) sql.NullTime { return nullTime(s.ExpiresAt) })); err != nil {
+		columnOf(submissions, func(s *platen.Submission) sql.NullTime { return nullTime(s.ExpiresAt) })}, inputs...)...); err != nil {
 		return err
 	}
 	changes, documents := make([]change, len(submissions)), make([]platen.AnyDocument, len(submissions))
@@ -72,18 +85,14 @@ func (t *Tx) CreateSubmissions(ctx context.Context, submissions []*platen.Submis
 		s.State, s.Revision, s.Changes, s.CreatedAt = platen.DocumentPending, 1, 1, created[i]
 		changes[i], documents[i] = change{subject: s}, s
 	}
-	if err := t.createInputs(ctx, accountID, submissions); err != nil {
-		return err
-	}
 	if err := t.createMetadata(ctx, documents); err != nil {
 		return err
 	}
 	return t.recordChanges(ctx, accountID, changes)
 }
 
-// createInputs inserts what submissions are made of.
-func (t *Tx) createInputs(ctx context.Context, accountID string, submissions []*platen.Submission) error {
-	var failed error
+// inputsOf is what submissions are made of, as columns.
+func inputsOf(submissions []*platen.Submission) (columns []any, failed error) {
 	own := func(part func(platen.TemplateContent) sql.NullString) any {
 		return columnOf(submissions, func(s *platen.Submission) (none sql.NullString) {
 			if s.Source == platen.SourceTemplate {
@@ -101,8 +110,7 @@ func (t *Tx) createInputs(ctx context.Context, accountID string, submissions []*
 			return nullString(string(text))
 		})
 	}
-	args := []any{accountID,
-		columnOf(submissions, func(s *platen.Submission) string { return s.ID }),
+	columns = []any{
 		own(func(c platen.TemplateContent) sql.NullString { return nullString(c.HTML) }),
 		own(func(c platen.TemplateContent) sql.NullString { return nullString(c.CSS) }),
 		own(func(c platen.TemplateContent) sql.NullString { return nullString(c.HeaderHTML) }),
@@ -114,18 +122,7 @@ func (t *Tx) createInputs(ctx context.Context, accountID string, submissions []*
 		columnOf(submissions, func(s *platen.Submission) sql.NullString { return nullText(s.Data) }),
 		columnOf(submissions, func(s *platen.Submission) []byte { return s.PresignedUpload }),
 		columnOf(submissions, func(s *platen.Submission) []byte { return s.Password })}
-	if failed != nil {
-		return failed
-	}
-	// An array of bytea has no way to say that there is none: empty does.
-	_, err := t.tx.ExecContext(ctx, `insert into submission_inputs (account_id, submission_id, html, css, header_html, footer_html, schema,
-			url, page, screenshot, data, presigned_upload, password)
-		select $1, id, html, css, header_html, footer_html, schema, url, page, nullif(screenshot::text, 'null')::json, data,
-			nullif(presigned_upload, ''), nullif(password, '')
-		from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::json[], $8::text[], $9::json[], $10::json[],
-			$11::json[], $12::bytea[], $13::bytea[]) as new (id, html, css, header_html, footer_html, schema, url, page, screenshot,
-			data, presigned_upload, password)`, args...)
-	return err
+	return columns, failed
 }
 
 // DeletePreview removes all of a preview that nobody needs any more. It has no actions
@@ -163,9 +160,11 @@ func (d *DB) SubmissionContent(ctx context.Context, s *platen.Submission) error 
 		Screenshot []byte
 		Data       []byte
 		Password   []byte
+		Published  []byte // the version's
 	}
-	err := d.db.GetContext(ctx, &row, `select html, css, header_html, footer_html, url, page, schema, screenshot, data, password
-		from submission_inputs where account_id = $1 and submission_id = $2`, s.AccountID, s.ID)
+	err := d.db.GetContext(ctx, &row, `select html, css, header_html, footer_html, url, page, schema, screenshot, data, password,
+			(select content from template_versions as version where version.account_id = $1 and version.id = $3) as published
+		from submission_inputs where account_id = $1 and submission_id = $2`, s.AccountID, s.ID, s.TemplateVersionID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -175,11 +174,10 @@ func (d *DB) SubmissionContent(ctx context.Context, s *platen.Submission) error 
 	content := platen.TemplateContent{HTML: row.HTML.String, CSS: row.CSS.String, HeaderHTML: row.HeaderHTML.String,
 		FooterHTML: row.FooterHTML.String, Schema: row.Schema}
 	if s.TemplateVersionID != "" {
-		published, err := d.VersionContent(ctx, s.AccountID, s.TemplateVersionID)
-		if err != nil {
-			return err
+		content = platen.TemplateContent{}
+		if err := json.Unmarshal(row.Published, &content); err != nil {
+			return fmt.Errorf("content of %s: %w", s.TemplateVersionID, err)
 		}
-		content = *published
 		if s.Preview {
 			row.Data = content.SampleData // not copied for each of a thousand places
 		}

@@ -438,7 +438,7 @@ func TestBenchTelling(t *testing.T) {
 				t.Fatal(err)
 			}
 			committed := time.Now()
-			if err := db.Nudge(t.Context()); err != nil {
+			if err := db.Nudge(t.Context(), "another"); err != nil {
 				t.Fatal(err)
 			}
 			for range sockets {
