@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -142,12 +143,20 @@ func (o Object) lend(request *http.Request) (back func(), failure *platen.Failur
 	}
 	closed, close := context.WithCancel(context.Background())
 	request.Body = body{o.Body, close}
+	if file, ok := o.Body.(syscall.Conn); ok { // so that the kernel can send it
+		request.Body = fileBody{body{o.Body, close}, file}
+	}
 	return func() { <-closed.Done() }, nil
 }
 
 type body struct {
 	io.Reader
 	close func()
+}
+
+type fileBody struct {
+	body
+	syscall.Conn
 }
 
 // Read hides why the copy cannot be read: the error of another storage's network would be taken
