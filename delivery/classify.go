@@ -10,13 +10,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
 	"unicode"
-
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"platen"
 	"platen/egress"
@@ -83,18 +80,13 @@ func fail(code platen.FailureCode, retryable bool, message string) *platen.Failu
 	return &platen.Failure{Stage: platen.StageDeliver, Code: code, Message: message, Retryable: retryable, OccurredAt: time.Now().UTC()}
 }
 
-// classify says what an error of the SDK means, or, when that is nil, an answer
-// without an ETag. The storage's own answer counts for more than the SDK's reading
-// of it.
+// classify says what an error before there was an answer means, or, when that is nil,
+// an answer that is none of an object that was stored.
 func (e *exchange) classify(err error) *platen.Failure {
 	var failure *platen.Failure
 	switch {
-	case e.body.damaged.Load():
-		failure = damaged()
-	case e.body.failed.Load():
-		failure = unreadable()
 	case e.answer == nil:
-		failure = e.unanswered(err)
+		failure = unanswered(err, e.url.Host, deliveryAdvice("Correct the integration's "+e.addressField()+", then retry the action."))
 	case e.answer.code == "":
 		failure = e.notS3()
 	default:
@@ -114,23 +106,6 @@ func (e *exchange) classify(err error) *platen.Failure {
 	return failure
 }
 
-// host is the name under which people know what was called.
-func (e *exchange) host() string {
-	if u, err := url.Parse(e.url); err == nil && u.Host != "" {
-		return u.Host
-	}
-	return "the endpoint"
-}
-
-// unanswered is about what went wrong before there was an answer.
-func (e *exchange) unanswered(err error) *platen.Failure {
-	if failure := unanswered(err, e.host(), deliveryAdvice("Correct the integration's "+e.addressField()+", then retry the action.")); failure != nil {
-		return failure
-	}
-	// What remains was refused by the SDK itself, before anything was sent.
-	return fail(platen.FailureRequestRejected, false, fmt.Sprintf("The upload could not be put together from the integration's bucket, region and endpoint: %s. Correct them, then retry the action.", printable(err.Error(), 300)))
-}
-
 // advice is what people can do about an error of the network.
 type advice struct {
 	remedy string // of a wrong address: a sentence
@@ -143,8 +118,7 @@ func deliveryAdvice(remedy string) advice {
 	return advice{remedy, "retry the action", " It is tried again."}
 }
 
-// unanswered says what an error of the network means when there was no answer of
-// host. It returns nil for an error that is not of the network.
+// unanswered says what an error means when there was no answer of host, or not all of it.
 func unanswered(err error, host string, can advice) *platen.Failure {
 	var denied *egress.DeniedError
 	var dns *net.DNSError
@@ -167,10 +141,8 @@ func unanswered(err error, host string, can advice) *platen.Failure {
 		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as a web server does. %s", host, can.remedy))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return fail(platen.FailureTimeout, true, fmt.Sprintf("%s did not answer in time.%s", host, can.again))
-	case errors.As(err, new(*smithyhttp.RequestSendError)), errors.As(err, new(*url.Error)):
-		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before there was an answer.%s", host, can.again))
 	}
-	return nil
+	return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off.%s", host, can.again))
 }
 
 // spokeFirst is in net/http's error when the server said something before it was asked,
@@ -213,7 +185,7 @@ func tlsFault(text string) string {
 
 // notS3 is about an answer that S3 would not give.
 func (e *exchange) notS3() *platen.Failure {
-	host, status := e.host(), e.answer.status
+	host, status := e.url.Host, e.answer.status
 	switch {
 	case status >= 300 && status < 400 && e.answer.region != "" && e.answer.region != e.target.Region:
 		return e.wrongRegion()
@@ -223,7 +195,7 @@ func (e *exchange) notS3() *platen.Failure {
 		return fail(platen.FailureStorageUnavailable, true, fmt.Sprintf("%s is not available at the moment (HTTP %d). It is tried again.", host, status))
 	case status == http.StatusRequestEntityTooLarge:
 		return fail(platen.FailureFileTooLarge, false, fmt.Sprintf("%s takes no file of this size (HTTP 413). Raise the limit of the server, or of the proxy before it, then retry the action.", host))
-	case status == http.StatusBadRequest && strings.HasPrefix(e.url, "http:"):
+	case status == http.StatusBadRequest && e.url.Scheme == "http":
 		return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as S3 does (HTTP 400). If it wants TLS, write the integration's endpoint with https://; then retry the action.", host))
 	}
 	return fail(platen.FailureNotAnS3Endpoint, false, fmt.Sprintf("%s answered, but not as S3 does (HTTP %d): nothing says that the file was stored. Correct the integration's endpoint, then retry the action.", host, status))
@@ -248,7 +220,7 @@ func (e *exchange) refused() *platen.Failure {
 	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
 		return fail(platen.FailureCredentialsExpired, false, "The credentials are temporary ones and have expired. Enter the keys of an IAM user, which last, then retry the action.")
 	case "NoSuchBucket", "InvalidBucketName":
-		return fail(platen.FailureNoSuchBucket, false, fmt.Sprintf("There is no bucket named %s at %s. Correct the integration's bucket, region or endpoint, then retry the action.", t.Bucket, e.host()))
+		return fail(platen.FailureNoSuchBucket, false, fmt.Sprintf("There is no bucket named %s at %s. Correct the integration's bucket, region or endpoint, then retry the action.", t.Bucket, e.url.Host))
 	case "PermanentRedirect", "MovedPermanently", "IllegalLocationConstraintException", "IncorrectEndpoint", "InvalidRegion":
 		return e.wrongRegion()
 	case "TemporaryRedirect", "AuthorizationHeaderMalformed":
@@ -256,15 +228,15 @@ func (e *exchange) refused() *platen.Failure {
 			return e.wrongRegion()
 		}
 		if a.code == "TemporaryRedirect" {
-			return fail(platen.FailureStorageUnavailable, true, fmt.Sprintf("The bucket %s is new, and %s does not have it yet. It is tried again.", t.Bucket, e.host()))
+			return fail(platen.FailureStorageUnavailable, true, fmt.Sprintf("The bucket %s is new, and %s does not have it yet. It is tried again.", t.Bucket, e.url.Host))
 		}
 	case "KeyTooLongError", "InvalidObjectName", "InvalidURI", "XMinioInvalidObjectName", "XMinioInvalidResourceName":
-		return fail(platen.FailureKeyInvalid, false, fmt.Sprintf("The storage takes no object key such as %s.%s Change the integration's path template, then retry the action.", shownKey(e.key), e.said("")))
+		return fail(platen.FailureKeyInvalid, false, fmt.Sprintf("The storage takes no object key such as %s.%s Change the integration's path template, then retry the action.", shownKey(e.object.Key), e.said("")))
 	case "EntityTooLarge":
 		return fail(platen.FailureFileTooLarge, false, "The file is larger than the storage takes in one upload. Make the document smaller, or raise the storage's limit, then retry the action.")
 	case "RequestTimeTooSkewed":
 		return fail(platen.FailureStorageUnavailable, true, "The clocks of the storage and of this server differ by more than 15 minutes. It is tried again; the operator should set this server's clock.")
-	case "BadDigest", "IncompleteBody":
+	case "BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody":
 		return fail(platen.FailureStorageUnavailable, true, "The file arrived damaged or cut off, and was not stored. It is tried again.")
 	case "RequestTimeout", "OperationAborted", "SlowDown", "ServiceUnavailable", "InternalError", "Throttling", "ThrottlingException",
 		"TooManyRequests", "RequestLimitExceeded", "BandwidthLimitExceeded", "QuotaExceeded":
@@ -308,5 +280,5 @@ func (e *exchange) arn() string {
 	case strings.HasPrefix(e.target.Region, "us-gov-"):
 		partition = "aws-us-gov"
 	}
-	return "arn:" + partition + ":s3:::" + e.target.Bucket + "/" + printable(e.key, 200)
+	return "arn:" + partition + ":s3:::" + e.target.Bucket + "/" + printable(e.object.Key, 200)
 }

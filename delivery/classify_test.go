@@ -59,7 +59,6 @@ func TestStorageAnswersR63(t *testing.T) {
 		{501, "NotImplemented", platen.FailureRequestRejected, permanent},
 		{405, "MethodNotAllowed", platen.FailureRequestRejected, permanent},
 		{411, "MissingContentLength", platen.FailureRequestRejected, permanent},
-		{400, "XAmzContentSHA256Mismatch", platen.FailureRequestRejected, permanent},
 		{409, "InvalidBucketState", platen.FailureRequestRejected, permanent},
 		{412, "PreconditionFailed", platen.FailureRequestRejected, permanent},
 		{400, "SomethingNew", platen.FailureRequestRejected, permanent},
@@ -71,6 +70,8 @@ func TestStorageAnswersR63(t *testing.T) {
 		{403, "RequestTimeTooSkewed", platen.FailureStorageUnavailable, transient},
 		{409, "OperationAborted", platen.FailureStorageUnavailable, transient},
 		{400, "BadDigest", platen.FailureStorageUnavailable, transient},
+		{400, "XAmzContentSHA256Mismatch", platen.FailureStorageUnavailable, transient}, // as the own copy is good
+		{400, "XAmzContentChecksumMismatch", platen.FailureStorageUnavailable, transient},
 		{400, "IncompleteBody", platen.FailureStorageUnavailable, transient},
 		{403, "QuotaExceeded", platen.FailureStorageUnavailable, transient},
 		{400, "ThrottlingException", platen.FailureStorageUnavailable, transient},
@@ -360,6 +361,19 @@ func TestAnAcknowledgementIsOneHoweverItsBodyEnds(t *testing.T) {
 	}
 }
 
+func TestAnErrorBehindAnAcknowledgementIsOne(t *testing.T) {
+	t.Parallel()
+	server, s, target := bucket(t)
+	late := s3test.Serve(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"x"`)
+		_, _ = io.WriteString(w, "<Error><Code>InternalError</Code></Error>")
+	})
+	server.Fault("docs", late, late, late)
+	if failure := failed(t, s, target, object("k", []byte("x"))); failure.ProviderCode != "InternalError" || !failure.Retryable {
+		t.Errorf("%+v", failure)
+	}
+}
+
 // unusedAddress is a port at which nothing listens.
 func unusedAddress(t *testing.T) string {
 	t.Helper()
@@ -400,7 +414,7 @@ func speaking(t *testing.T, text string) string {
 func TestARNsOfAllPartitions(t *testing.T) {
 	t.Parallel()
 	for region, want := range map[string]string{"eu-west-3": "arn:aws:s3:::docs/k", "cn-north-1": "arn:aws-cn:s3:::docs/k", "us-gov-west-1": "arn:aws-us-gov:s3:::docs/k", "auto": "arn:aws:s3:::docs/k"} {
-		e := &exchange{target: Target{Region: region, Bucket: "docs"}, key: "k"}
+		e := &exchange{target: Target{Region: region, Bucket: "docs"}, object: Object{Key: "k"}}
 		if got := e.arn(); got != want {
 			t.Errorf("%s: %s, want %s", region, got, want)
 		}

@@ -128,11 +128,7 @@ func notFetched(ctx context.Context, err error, host string) error {
 	if errors.Is(err, errRedirects) || errors.Is(err, errScheme) {
 		return unfetched(fail(platen.FailureSourceUnavailable, false, fmt.Sprintf("The file at %s cannot be fetched: %s.", host, err)))
 	}
-	failure := unanswered(err, host, advice{remedy: "Correct the address, then combine again.", then: "combine again"})
-	if failure == nil {
-		failure = fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before the file was there.", host))
-	}
-	return unfetched(failure)
+	return unfetched(unanswered(err, host, advice{remedy: "Correct the address, then combine again.", then: "combine again"}))
 }
 
 // unfetched makes a failure one of combining.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"platen/egress"
@@ -33,7 +34,7 @@ func newClient(o Options) *http.Client {
 	transport := &transport{o.Guard.Transport(), o.AnswerTimeout}
 	transport.TLSClientConfig.RootCAs = o.RootCAs
 	transport.ResponseHeaderTimeout = o.AnswerTimeout
-	transport.WriteBufferSize = 64 << 10
+	transport.WriteBufferSize = mostAtOnce
 	// S3 speaks HTTP/1.1. Where a proxy would speak HTTP/2, all uploads to it would
 	// share one connection, and the slowest would hold up the rest.
 	transport.ForceAttemptHTTP2 = false
@@ -102,6 +103,9 @@ func readText(response *http.Response) ([]byte, error) {
 	return text, err
 }
 
+// mostAtOnce is how many bytes the other side has to take in time.
+const mostAtOnce = 64 << 10
+
 // steadyConn fails a write that the other side does not take in time: no timeout of
 // http.Transport covers the sending of a body.
 type steadyConn struct {
@@ -114,4 +118,26 @@ func (c *steadyConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.Conn.Write(p)
+}
+
+// ReadFrom lets the kernel send a file by itself, which net/http hands on as a reader of limited length.
+func (c *steadyConn) ReadFrom(r io.Reader) (sent int64, err error) {
+	body, ok := r.(*io.LimitedReader)
+	if ok {
+		_, ok = body.R.(syscall.Conn)
+	}
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	for body.N > 0 && err == nil {
+		if err = c.SetWriteDeadline(time.Now().Add(c.timeout)); err == nil {
+			var n int64
+			n, err = io.CopyN(c.Conn, body.R, min(body.N, mostAtOnce))
+			sent, body.N = sent+n, body.N-n
+		}
+	}
+	if err == io.EOF { // the file is shorter, which is for net/http to find out
+		err = nil
+	}
+	return sent, err
 }

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"platen"
@@ -45,58 +43,23 @@ func (p *Presigned) Close() { p.http.CloseIdleConnections() }
 // The error is a *platen.Failure, or ctx's own when the caller canceled. None says
 // more of the address than its host and path.
 func (p *Presigned) Put(ctx context.Context, u platen.PresignedUpload, o Object) (*platen.UploadReceipt, error) {
-	call := &presignedCall{upload: u, object: o, body: &ownCopy{ctx: ctx, ReadSeeker: o.Body}}
+	call := &presignedCall{upload: u, object: o}
 	if o.Size == 0 {
 		return nil, fail(platen.FailureStorage, false, "The document has no bytes. It was not sent.")
 	}
 	if o.Size > MaxObject {
 		return nil, fail(platen.FailureFileTooLarge, false, fmt.Sprintf("The file has %d bytes; S3 takes at most %d (5 GB) in one upload. It was not sent.", o.Size, int64(MaxObject)))
 	}
-	if _, err := call.body.verify(o); err != nil {
-		return nil, canceledOr(ctx, err)
+	if failure := o.read(ctx, io.Discard); failure != nil { // nothing tells the storage what it should be
+		return nil, canceledOr(ctx, failure)
 	}
-	for attempt := 1; ; attempt++ {
-		receipt, failure := p.send(ctx, call)
-		if failure == nil {
-			return receipt, nil
-		}
-		if ctx.Err() == context.Canceled {
-			return nil, ctx.Err()
-		}
-		again := failure.Retryable && failure.Code != platen.FailureTimeout && ctx.Err() == nil
-		if !again || attempt == attempts || !pause(ctx, p.maxPause, attempt) {
-			return nil, canceledOr(ctx, failure)
-		}
-	}
-}
-
-// canceledOr prefers the caller's cancelation to what it looked like.
-func canceledOr(ctx context.Context, err error) error {
-	if ctx.Err() == context.Canceled {
-		return ctx.Err()
-	}
-	return err
-}
-
-// pause waits before another attempt, half a second at first and at most longest; it
-// tells whether the time was there.
-func pause(ctx context.Context, longest time.Duration, attempt int) bool {
-	length := min(longest, 500*time.Millisecond<<(attempt-1))
-	timer := time.NewTimer(time.Duration(float64(length) * (0.5 + rand.Float64()/2)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return o.upload(ctx, p.maxPause, func(ctx context.Context) (*platen.UploadReceipt, *platen.Failure) { return p.send(ctx, call) })
 }
 
 // presignedCall is one upload with its attempts.
 type presignedCall struct {
 	upload platen.PresignedUpload
 	object Object
-	body   *ownCopy
 }
 
 // send makes one attempt.
@@ -104,20 +67,17 @@ func (p *Presigned) send(ctx context.Context, call *presignedCall) (*platen.Uplo
 	if expires, known := call.upload.Expires(); known && !time.Now().Before(expires) {
 		return nil, call.expired("Nothing was sent.")
 	}
-	if _, err := call.body.Seek(0, io.SeekStart); err != nil {
-		return nil, unreadable()
-	}
-	body := &loan{from: call.body}
-	defer body.Close()
-	request, err := call.request(ctx, body)
+	request, err := call.request(ctx)
 	if err != nil {
 		return nil, fail(platen.FailureRequestRejected, false, "The presigned URL is no address that can be called. Retry the action with another.")
 	}
+	back, failure := call.object.lend(request)
+	if failure != nil {
+		return nil, failure
+	}
+	defer back()
 	response, err := p.http.Do(request)
 	if err != nil {
-		if call.body.failed.Load() {
-			return nil, unreadable()
-		}
 		return nil, call.unanswered(err)
 	}
 	defer response.Body.Close()
@@ -128,33 +88,9 @@ func (p *Presigned) send(ctx context.Context, call *presignedCall) (*platen.Uplo
 	return call.receipt(response, text)
 }
 
-// loan is a body for one attempt. A transport may go on reading after it has answered
-// (https://pkg.go.dev/net/http#RoundTripper); it gets nothing more once the loan is
-// closed, so that the next attempt has the copy to itself.
-type loan struct {
-	mu   sync.Mutex
-	from io.Reader
-}
-
-func (l *loan) Read(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.from == nil {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	return l.from.Read(p)
-}
-
-func (l *loan) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.from = nil
-	return nil
-}
-
 // request is the PUT. Its address goes out byte for byte as it was signed.
-func (c *presignedCall) request(ctx context.Context, body io.Reader) (*http.Request, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, c.upload.URL, body)
+func (c *presignedCall) request(ctx context.Context) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, c.upload.URL, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -249,11 +185,7 @@ func (c *presignedCall) unanswered(err error) *platen.Failure {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	failure := unanswered(err, c.host(), deliveryAdvice("Retry the action with a presigned URL of the right host."))
-	if failure == nil {
-		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s was refused or broke off before there was an answer. It is tried again.", c.host()))
-	}
-	return failure
+	return unanswered(err, c.host(), deliveryAdvice("Retry the action with a presigned URL of the right host."))
 }
 
 func (c *presignedCall) detailed(f *platen.Failure, a *answer) *platen.Failure {

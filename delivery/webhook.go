@@ -109,10 +109,7 @@ func (w *Webhooks) Post(ctx context.Context, h Webhook) (*platen.WebhookReceipt,
 // unheard is about a webhook that nobody answered.
 func unheard(err error, host string) *platen.Failure {
 	failure := unanswered(err, host, deliveryAdvice("Correct the webhook's URL, then retry the action."))
-	switch {
-	case failure == nil:
-		return fail(platen.FailureConnectionFailed, true, fmt.Sprintf("The connection to %s broke off before there was an answer. It is tried again.", host))
-	case failure.Code == platen.FailureNotAnS3Endpoint:
+	if failure.Code == platen.FailureNotAnS3Endpoint {
 		failure.Code = platen.FailureWebhookRefused
 	}
 	return failure

@@ -2,14 +2,21 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	root "platen"
+	"platen/delivery"
 	"platen/delivery/s3test"
+	"platen/egress"
 )
 
 // presignJS signs a PUT with a JavaScript client, as docs/presigned.md shows.
@@ -67,6 +74,7 @@ func TestRealServersTakeEveryKindOfUpload(t *testing.T) {
 			if errs := c.change(c.live, deleteIntegration, vars{"id": id}, nil); len(errs) > 0 {
 				t.Fatal(errs)
 			}
+			refusesAnotherPayload(t, r)
 			// R6.5: the addresses that people make.
 			for name, test := range map[string]struct {
 				address string
@@ -112,4 +120,46 @@ func TestRealServersTakeEveryKindOfUpload(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refusesAnotherPayload sends what is not the document any more, under the document's SHA-256: that is
+// all that a bucket is told of the content with the checksum NONE.
+func refusesAnotherPayload(t *testing.T, r *s3test.Real) {
+	t.Helper()
+	allow, err := egress.ParseAllow("127.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uploads := delivery.NewS3(delivery.Options{Guard: egress.New(egress.Options{Allow: allow})})
+	defer uploads.Close()
+	document, damaged := []byte("the document"), []byte("the d0cument")
+	sum := sha256.Sum256(document)
+	body := &turning{bytes.NewReader(document), damaged}
+	receipt, err := uploads.Put(t.Context(), delivery.Target{AccessKeyID: r.AccessKey, SecretAccessKey: root.NewSecret(r.Secret), Region: "us-east-1", Bucket: r.Bucket,
+		Endpoint: r.Endpoint, ForcePathStyle: true, Checksum: root.ChecksumNone},
+		delivery.Object{Body: body, Size: int64(len(document)), SHA256: hex.EncodeToString(sum[:]), Key: "damaged"})
+	var failure *root.Failure
+	if !errors.As(err, &failure) || failure.Code != root.FailureStorage || failure.Retryable || failure.ProviderCode != "XAmzContentSHA256Mismatch" {
+		t.Errorf("%+v %v", receipt, err)
+	}
+}
+
+// turning is the document until it was read to its end once, as Platen does here before it sends it,
+// and another one of the same length from then on.
+type turning struct {
+	*bytes.Reader
+	into []byte
+}
+
+func (d *turning) Read(p []byte) (int, error) {
+	n, err := d.Reader.Read(p)
+	if err == io.EOF {
+		d.Reader = bytes.NewReader(d.into)
+	}
+	return n, err
+}
+
+// WriteTo would go round Read.
+func (d *turning) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{d})
 }
