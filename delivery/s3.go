@@ -169,7 +169,10 @@ func (e *exchange) describe(ctx context.Context) *platen.Failure {
 		}
 		set("X-Amz-Checksum-Crc32", text(crc.Sum(nil)))
 	case t.Checksum == platen.ChecksumSHA256:
-		sum, _ := hex.DecodeString(o.SHA256)
+		sum, err := hex.DecodeString(o.SHA256)
+		if err != nil {
+			return damaged() // the record is
+		}
 		set("X-Amz-Checksum-Sha256", text(sum))
 	case o.MD5 == "":
 		sum := md5.New()
@@ -178,7 +181,10 @@ func (e *exchange) describe(ctx context.Context) *platen.Failure {
 		}
 		set("Content-Md5", text(sum.Sum(nil)))
 	default:
-		sum, _ := hex.DecodeString(o.MD5)
+		sum, err := hex.DecodeString(o.MD5)
+		if err != nil {
+			return damaged()
+		}
 		set("Content-Md5", text(sum))
 	}
 	return nil

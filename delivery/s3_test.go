@@ -758,25 +758,6 @@ func TestACopyWhoseSumIsKnownIsReadOnceAndItsDamageNeverArrives(t *testing.T) {
 	}
 }
 
-// turning is the document until it was read to its end once, and another one of the same length from then on.
-type turning struct {
-	*bytes.Reader
-	into []byte
-}
-
-func (d *turning) Read(p []byte) (int, error) {
-	n, err := d.Reader.Read(p)
-	if err == io.EOF {
-		d.Reader = bytes.NewReader(d.into)
-	}
-	return n, err
-}
-
-// WriteTo would go round Read.
-func (d *turning) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{d})
-}
-
 func TestTheBucketRefusesWhatIsNotTheDocumentWhateverItsChecksum(t *testing.T) {
 	t.Parallel()
 	body := content(300_000)
@@ -784,7 +765,7 @@ func TestTheBucketRefusesWhatIsNotTheDocumentWhateverItsChecksum(t *testing.T) {
 		server, s, target := bucket(t)
 		target.Checksum = checksum
 		o := object("k", body)
-		o.Body = &turning{bytes.NewReader(body), content(300_001)[1:]}
+		o.Body = &s3test.Turning{Reader: bytes.NewReader(body), Into: content(300_001)[1:]}
 		failure := failed(t, s, target, o)
 		if failure.Code != platen.FailureStorage || failure.Retryable || failure.ProviderCode == "" || len(server.Keys("docs")) != 0 || len(server.Requests()) != 1 {
 			t.Errorf("%s: %+v after %d requests", checksum, failure, len(server.Requests()))

@@ -17,8 +17,8 @@ const jobs = migrations.RiverSchema + ".river_job"
 var ErrFenced = errors.New("the job was taken over by another attempt")
 
 // CompleteJob ends a job with the transaction, if attempt number attempt is still the one that
-// runs. Otherwise it returns ErrFenced. River's JobCompleteTx, which is for any number of jobs with any outcome, does
-// not ask for the attempt, and costs PostgreSQL six times as much (TestBenchDocuments).
+// runs. Otherwise it returns ErrFenced. River's JobCompleteTx does not ask for the attempt; it is a statement for any
+// number of jobs with any outcome.
 func (t *Tx) CompleteJob(ctx context.Context, jobID int64, attempt int) error {
 	done, err := t.tx.ExecContext(ctx, `update `+jobs+` set state = 'completed', finalized_at = clock_timestamp()
 		where id = $1 and attempt = $2 and state = 'running'`, jobID, attempt)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -134,7 +133,7 @@ func refusesAnotherPayload(t *testing.T, r *s3test.Real) {
 	defer uploads.Close()
 	document, damaged := []byte("the document"), []byte("the d0cument")
 	sum := sha256.Sum256(document)
-	body := &turning{bytes.NewReader(document), damaged}
+	body := &s3test.Turning{Reader: bytes.NewReader(document), Into: damaged}
 	receipt, err := uploads.Put(t.Context(), delivery.Target{AccessKeyID: r.AccessKey, SecretAccessKey: root.NewSecret(r.Secret), Region: "us-east-1", Bucket: r.Bucket,
 		Endpoint: r.Endpoint, ForcePathStyle: true, Checksum: root.ChecksumNone},
 		delivery.Object{Body: body, Size: int64(len(document)), SHA256: hex.EncodeToString(sum[:]), Key: "damaged"})
@@ -142,24 +141,4 @@ func refusesAnotherPayload(t *testing.T, r *s3test.Real) {
 	if !errors.As(err, &failure) || failure.Code != root.FailureStorage || failure.Retryable || failure.ProviderCode != "XAmzContentSHA256Mismatch" {
 		t.Errorf("%+v %v", receipt, err)
 	}
-}
-
-// turning is the document until it was read to its end once, as Platen does here before it sends it,
-// and another one of the same length from then on.
-type turning struct {
-	*bytes.Reader
-	into []byte
-}
-
-func (d *turning) Read(p []byte) (int, error) {
-	n, err := d.Reader.Read(p)
-	if err == io.EOF {
-		d.Reader = bytes.NewReader(d.into)
-	}
-	return n, err
-}
-
-// WriteTo would go round Read.
-func (d *turning) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{d})
 }
