@@ -426,9 +426,12 @@ func TestR7_3EveryReaderSeesEveryChangeOnceAndInOrder(t *testing.T) {
 	}
 	traces := make([]trace, readers)
 	var last atomic.Pointer[string] // the last event, once it is known
-	var reading sync.WaitGroup
+	var reading, coming sync.WaitGroup
 	for i := range traces {
+		coming.Add(1)
+		came := sync.OnceFunc(coming.Done)
 		reading.Go(func() {
+			defer came()
 			r := rand.New(rand.NewPCG(2, uint64(i)))
 			time.Sleep(time.Duration(r.IntN(1000)) * time.Millisecond) // they come one after the other
 			cursor := ""
@@ -451,6 +454,7 @@ func TestR7_3EveryReaderSeesEveryChangeOnceAndInOrder(t *testing.T) {
 					}
 					if e.Ready && cursor == "" {
 						traces[i].from = position(t, e.Cursor)
+						came()
 					}
 					cursor = e.Cursor
 					if !e.Ready {
@@ -467,6 +471,7 @@ func TestR7_3EveryReaderSeesEveryChangeOnceAndInOrder(t *testing.T) {
 		})
 	}
 	writers.Wait()
+	coming.Wait()
 	storagetest.Submission(t, dbs[0], account.ID, false) // so that every reader has something to see
 	hubs[0].Nudge()
 

@@ -135,12 +135,12 @@ func (l *riverListener) Close(context.Context) error {
 	return err
 }
 
-func (l *riverListener) Listen(_ context.Context, topic string) error {
+func (l *riverListener) Listen(ctx context.Context, topic string) error {
 	listener, err := l.current()
 	if err != nil {
 		return err
 	}
-	return listener.Listen(l.channel(topic))
+	return listener.Listen(ctx, l.channel(topic))
 }
 
 func (l *riverListener) Unlisten(_ context.Context, topic string) error {

@@ -18,45 +18,38 @@ type Notification struct{ Channel, Payload string }
 // another one and looks for itself. Its methods may be called concurrently.
 type Listener struct {
 	listener *pq.Listener
-	lost     chan error
+	lost     context.Context // ends with the connection; its cause is why
 	closing  sync.Once
 }
 
 // Listen opens a connection that listens on these channels.
 func (d *DB) Listen(ctx context.Context, channels ...string) (*Listener, error) {
-	up, lost := make(chan error, 1), make(chan error, 1)
-	report := func(to chan error, err error) {
-		select {
-		case to <- err:
-		default: // the first report is the one that counts
-		}
-	}
+	up := make(chan struct{}, 1)
+	lost, lose := context.WithCancelCause(context.Background())
 	// pq's own reconnecting would hide that notifications were missed, so whatever
 	// happens to the connection is reported and ends the listener.
 	l := pq.NewDialListener(d.connections, d.dsn.Reveal(), time.Minute, time.Minute, func(event pq.ListenerEventType, err error) {
 		switch event {
 		case pq.ListenerEventConnected:
-			report(up, nil)
+			up <- struct{}{}
 		case pq.ListenerEventConnectionAttemptFailed:
-			report(up, err)
-			report(lost, err)
+			lose(err)
 		case pq.ListenerEventDisconnected, pq.ListenerEventReconnected:
-			report(lost, fmt.Errorf("the listening connection was lost: %w", err))
+			lose(fmt.Errorf("the listening connection was lost: %w", err))
 		}
 	})
 	listener := &Listener{listener: l, lost: lost}
 	select {
-	case err := <-up:
-		if err != nil {
-			listener.Close()
-			return nil, err
-		}
+	case <-up:
+	case <-lost.Done():
+		listener.Close()
+		return nil, context.Cause(lost)
 	case <-ctx.Done():
 		listener.Close()
 		return nil, ctx.Err()
 	}
 	for _, channel := range channels {
-		if err := listener.Listen(channel); err != nil {
+		if err := listener.Listen(ctx, channel); err != nil {
 			listener.Close()
 			return nil, err
 		}
@@ -65,11 +58,21 @@ func (d *DB) Listen(ctx context.Context, channels ...string) (*Listener, error) 
 }
 
 // Listen adds a channel; one that is listened on already is no error.
-func (l *Listener) Listen(channel string) error {
-	if err := l.listener.Listen(channel); err != nil && !errors.Is(err, pq.ErrChannelAlreadyOpen) {
+func (l *Listener) Listen(ctx context.Context, channel string) error {
+	// pq's call waits until the connection is there again, which it never is for us.
+	done := make(chan error, 1)
+	go func() { done <- l.listener.Listen(channel) }()
+	select {
+	case err := <-done:
+		if errors.Is(err, pq.ErrChannelAlreadyOpen) {
+			return nil
+		}
 		return err
+	case <-l.lost.Done():
+		return context.Cause(l.lost)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return nil
 }
 
 // Unlisten takes a channel back; one that is not listened on is no error.
@@ -100,8 +103,8 @@ func (l *Listener) Wait(ctx context.Context) (Notification, error) {
 			return Notification{}, errors.New("the listening connection was lost")
 		}
 		return Notification{Channel: n.Channel, Payload: n.Extra}, nil
-	case err := <-l.lost:
-		return Notification{}, err
+	case <-l.lost.Done():
+		return Notification{}, context.Cause(l.lost)
 	case <-ctx.Done():
 		return Notification{}, ctx.Err()
 	}
