@@ -170,6 +170,7 @@ func merge(parts []Part, before func(Info) ([]byte, error)) ([]byte, *Error, err
 		}
 		tidy(len(p.File))
 	}
+	m.uniteFonts()
 	m.finish()
 	head, err := before(Info{Pages: m.pages})
 	if err != nil {

@@ -182,13 +182,48 @@ func appendEntries(out []byte, d types.Dict, ref func([]byte, int) []byte) []byt
 	return out
 }
 
-// write returns head and the file after it. Objects that are no streams are
-// compressed a hundred at a time (ISO 32000-2, 7.5.7).
+// reached tells of each number whether these lead to it.
+func (s *store) reached(roots ...int) []bool {
+	found := make([]bool, len(s.objects)+1)
+	var next []types.Object
+	var visit func(types.Object)
+	visit = func(o types.Object) {
+		switch o := o.(type) {
+		case types.IndirectRef:
+			if n := s.final(o.ObjectNumber.Value()); !found[n] {
+				found[n], next = true, append(next, s.objects[n-1])
+			}
+		case types.Array:
+			for _, value := range o {
+				visit(value)
+			}
+		case types.Dict:
+			for _, value := range o {
+				visit(value)
+			}
+		case streamObject:
+			visit(o.Dict)
+		}
+	}
+	for _, n := range roots {
+		visit(reference(n))
+	}
+	for len(next) > 0 { // no recursion: chains of objects can be long
+		o := next[len(next)-1]
+		next = next[:len(next)-1]
+		visit(o)
+	}
+	return found
+}
+
+// write returns head and the file after it, which holds what root and info lead to.
+// Objects that are no streams are compressed a hundred at a time (ISO 32000-2, 7.5.7).
 func (s *store) write(head []byte, root, info int, version model.Version, size int) []byte {
 	numbers := make([]int, len(s.objects)+1)
 	var live []int // by their new numbers
+	reached := s.reached(root, info)
 	for i, o := range s.objects {
-		if o != nil {
+		if o != nil && reached[i+1] {
 			live = append(live, i+1)
 			numbers[i+1] = len(live)
 		}
