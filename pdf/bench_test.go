@@ -5,7 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"platen"
@@ -93,5 +97,75 @@ func TestBenchMerge(t *testing.T) {
 			t.Fatal(err)
 		}
 		bench.Row{Name: name + ": size", Unit: "KB", Ours: bench.Series{float64(len(merged)) / 1024}, Floor: bench.Series{float64(len(other)) / 1024}, Goal: row.size}.Print(t)
+	}
+}
+
+// TestBenchLongTable shows what it would bring to split the rows of a long table: two halves, at the best place there is, which only
+// a look at the whole can tell, are printed in parallel and joined.
+func TestBenchLongTable(t *testing.T) {
+	bench.Alone(t)
+	chromium := newRenderer(t)
+	tool, err := start(Options{Workers: 1, UID: 61234}, memoryLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tool.Close()
+	rows := bench.Pick(300, 3500)
+	print := func(html string) []byte {
+		made, err := chromium.Render(t.Context(), renderer.Page{Account: "bench", HTML: html, Settings: platen.DefaultPageSettings()})
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		return made.Content
+	}
+	whole := func() []byte { return print(bench.Table(0, rows)) }
+	path := save(t, whole())
+	pages, err := strconv.Atoi(regexp.MustCompile(`Pages: +(\d+)`).FindStringSubmatch(run(t, "pdfinfo", path))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first row of the page in the middle.
+	middle, err := strconv.Atoi(regexp.MustCompile(`(?m)^(\d+)$`).FindString(pageText(t, path, pages/2+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	halves := func() []byte {
+		var parts [2]Part
+		var both sync.WaitGroup
+		both.Go(func() { parts[0].File = print(bench.Table(0, middle-1)) })
+		both.Go(func() { parts[1].File = print(bench.Table(middle-1, rows)) })
+		both.Wait()
+		joined, _, err := tool.Merge(t.Context(), parts[:])
+		if err != nil {
+			t.Error(err)
+		}
+		return joined
+	}
+	joined := save(t, halves())
+	same := 0
+	for page := 1; page <= pages; page++ {
+		if reflect.DeepEqual(picture(t, path, page), picture(t, joined, page)) {
+			same++
+		}
+	}
+	for _, row := range []struct {
+		at   string
+		once int
+	}{{"one at a time", 1}, {"two at a time", 2}} {
+		all := func(make func() []byte) func() float64 {
+			return func() float64 {
+				return float64(row.once) / bench.Seconds(func() {
+					var wg sync.WaitGroup
+					for range row.once {
+						wg.Go(func() { make() })
+					}
+					wg.Wait()
+				})
+			}
+		}
+		measured := bench.Interleave(bench.Pick(1, 9), all(halves), all(whole))
+		bench.Row{Name: fmt.Sprintf("(a) table of %d pages, split in two and joined over whole, %s", pages, row.at), Unit: "documents/s", Ours: measured[0], Floor: measured[1],
+			Note: fmt.Sprintf("%d of the %d pages look the same", same, pages)}.Print(t)
 	}
 }

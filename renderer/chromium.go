@@ -33,7 +33,8 @@ const bypassNothing = "<-loopback>"
 // flags of every Chromium. What they must keep: the sandbox, the zygote, a
 // process for each context, and no way out but the proxy. By default Chromium
 // goes around a proxy for loopback addresses, and WebRTC and QUIC go around it
-// for all.
+// for all. RenderDocument would make a new frame, with a compositor, for each document of a tab;
+// between two of one account that is a third of the work, and the window is a new one in any case.
 var flags = []string{
 	"--headless", "--remote-debugging-pipe",
 	"--proxy-bypass-list=" + bypassNothing, "--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--disable-quic",
@@ -44,7 +45,7 @@ var flags = []string{
 	"--disable-background-networking", "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows",
 	"--disable-breakpad", "--disable-component-update", "--disable-default-apps", "--disable-domain-reliability",
 	"--disable-extensions", "--disable-hang-monitor", "--disable-renderer-backgrounding", "--disable-sync",
-	"--disable-features=Translate,MediaRouter,OptimizationHints,BackForwardCache",
+	"--disable-features=Translate,MediaRouter,OptimizationHints,BackForwardCache,RenderDocument",
 	"--metrics-recording-only", "--no-first-run", "--no-pings", "--password-store=basic", "--use-mock-keychain",
 }
 
