@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -92,6 +93,10 @@ func (c *connection) read() {
 			}
 			continue
 		}
+		if id, result, ok := largeAnswer(message); ok {
+			c.answer(id, response{result: result})
+			continue
+		}
 		var m struct {
 			cdp.Response
 			SessionID proto.TargetSessionID `json:"sessionId"`
@@ -116,6 +121,33 @@ func (c *connection) read() {
 			handler(m.Method, m.Params)
 		}
 	}
+}
+
+// largeMessage is from where on a message is taken apart without reading what it holds.
+const largeMessage = 8 << 10
+
+// largeAnswer takes a large answer apart as Chromium writes it, its id first and its session last: the JSON
+// decoder would go over a file of many megabytes twice. Others are left to that one.
+func largeAnswer(message []byte) (id int, result json.RawMessage, ok bool) {
+	const before, session = `,"result":`, `,"sessionId":"`
+	if len(message) < largeMessage {
+		return 0, nil, false
+	}
+	digits, _, found := bytes.Cut(bytes.TrimPrefix(message[:50], []byte(`{"id":`)), []byte(before))
+	id, err := strconv.Atoi(string(digits))
+	if !found || err != nil {
+		return 0, nil, false
+	}
+	result = message[len(`{"id":`)+len(digits)+len(before):]
+	tail := result[len(result)-100:]
+	// Quotes within a text have a backslash, so this is no text's.
+	if at := bytes.LastIndex(tail, []byte(session)); at >= 0 {
+		if value := tail[at+len(session):]; bytes.IndexByte(value, '"') == len(value)-len(`"}`) {
+			result = result[:len(result)-len(tail)+at]
+			return id, result, result[len(result)-1] == '}'
+		}
+	}
+	return id, result[:len(result)-1], bytes.HasSuffix(tail, []byte("}}"))
 }
 
 // next reads one message; of one that is too large, only the beginning.
