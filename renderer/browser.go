@@ -138,6 +138,7 @@ func (b *browser) start(o Options) error {
 		if err != nil {
 			return
 		}
+		b.yield()
 		// The zombie keeps its number, and so its group, ours until the kill is done.
 		for unix.Waitid(unix.P_PID, b.command.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		}
@@ -163,6 +164,18 @@ func (b *browser) start(o Options) error {
 		b.kill()
 	}()
 	return nil
+}
+
+// nicer is how much less urgent rendering is than all else that the program does: whoever calls, the
+// database and the uploads are not to wait for pages, of which more come than there are cores for.
+const nicer = 5
+
+// yield lets all that is not rendering go first (nice(2)). A browser that has only begun has one thread, from
+// which all others inherit this. Without it nothing fails, so an error is none.
+func (b *browser) yield() {
+	if own, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // 20 less the nice value, so that it is no error's
+		_ = unix.Setpriority(unix.PRIO_PGRP, b.command.Process.Pid, min(20-own+nicer, 19))
+	}
 }
 
 // kill ends every process of the browser. It may be called at any time.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -620,5 +621,39 @@ func TestFoldersOfKilledProcessesAreRemoved(t *testing.T) {
 		if _, err := os.Stat(dir); (err == nil) != kept {
 			t.Errorf("%s: %v, kept should be %v", dir, err, kept)
 		}
+	}
+}
+
+// No thread of the browser is as urgent as whoever calls, the database and the uploads.
+func TestRenderingYieldsToAllElse(t *testing.T) {
+	t.Parallel()
+	r := own(t, Options{})
+	renderOn(t, r, document(t, "<script>1</script>x"))
+	niceness := func(path string) int {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			return 99 // it has ended
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		n, err := strconv.Atoi(fields[19-3]) // proc_pid_stat(5): the first is the third
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	own, seen := niceness("/proc/self/stat"), 0
+	for _, pid := range family(r.browserOfNow().command.Process.Pid) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, thread := range threads {
+			if seen++; niceness(thread) < own+nicer {
+				t.Errorf("%s is as nice as %d, and we are as %d", thread, niceness(thread), own)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d threads were seen", seen)
 	}
 }
