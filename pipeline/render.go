@@ -138,12 +138,12 @@ func liquidVariables(s *platen.Submission) json.RawMessage {
 	set := func(name string, value any) {
 		text, err := json.Marshal(value)
 		if err != nil {
-			panic(fmt.Sprintf("a string or a raw message does not marshal: %v", err))
+			panic(fmt.Sprintf("a string does not marshal: %v", err))
 		}
 		variables[name] = text
 	}
-	set("data", s.Data)
-	set("metadata", s.Metadata)
+	variables["data"] = s.Data
+	variables["metadata"] = s.Metadata
 	set("submission_id", s.ID)
 	templateID, templateName, templateVersion := templateNames(s)
 	set("template_id", templateID)
