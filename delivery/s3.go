@@ -129,9 +129,12 @@ func (e *exchange) address(ctx context.Context) error {
 	schemes, _ := auth.GetAuthOptions(&endpoint.Properties)
 	for _, scheme := range schemes {
 		if scheme.SchemeID == "sigv4" {
-			e.service, _ = smithyhttp.GetSigV4SigningName(&scheme.SignerProperties)
-			e.region, _ = smithyhttp.GetSigV4SigningRegion(&scheme.SignerProperties)
-			return nil
+			var named, placed bool
+			e.service, named = smithyhttp.GetSigV4SigningName(&scheme.SignerProperties)
+			e.region, placed = smithyhttp.GetSigV4SigningRegion(&scheme.SignerProperties)
+			if named && placed {
+				return nil
+			}
 		}
 	}
 	return errors.New("nothing is known of its signature")

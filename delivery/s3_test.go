@@ -561,13 +561,21 @@ func TestAnOwnCopyThatCannotBeReadIsNoFaultOfTheBucket(t *testing.T) {
 	if failure.Code != platen.FailureStorage || !failure.Retryable || strings.Contains(failure.Message, "fire") {
 		t.Errorf("%+v", failure)
 	}
+	whole := func() io.ReadSeeker { return bytes.NewReader(content(5000)) }
 	for name, o := range map[string]Object{
-		"other bytes": {Body: bytes.NewReader(content(5000)[1:]), Size: 4999, SHA256: o.SHA256},
-		"cut off":     {Body: bytes.NewReader(content(5000)[:4000]), Size: 5000, SHA256: o.SHA256},
+		"other bytes":        {Body: bytes.NewReader(content(5000)[1:]), Size: 4999, SHA256: o.SHA256},
+		"cut off":            {Body: bytes.NewReader(content(5000)[:4000]), Size: 5000, SHA256: o.SHA256},
+		"a sum that is none": {Body: whole(), Size: 5000, SHA256: o.SHA256, MD5: "xyz"},
+		"no sum":             {Body: whole(), Size: 5000},
 	} {
 		if failure := failed(t, s, target, o); failure.Code != platen.FailureStorage || failure.Retryable {
 			t.Errorf("%s: %+v", name, failure)
 		}
+	}
+	withSum := target
+	withSum.Checksum = platen.ChecksumSHA256
+	if failure := failed(t, s, withSum, Object{Body: whole(), Size: 5000, SHA256: "xyz"}); failure.Code != platen.FailureStorage || failure.Retryable {
+		t.Errorf("another sum that is none: %+v", failure)
 	}
 	if len(server.Keys("docs")) != 0 || len(server.Requests()) != 0 {
 		t.Error("a damaged copy was sent")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lib/pq"
 
+	"platen/storage"
 	"platen/storage/storagetest"
 )
 
@@ -43,6 +44,25 @@ func TestR7_2AListenerThatIsCutOffSaysSoToWhoListensAndToWhoWaits(t *testing.T) 
 			}
 		case <-time.After(30 * time.Second):
 			t.Errorf("%s says nothing after the connection was cut", call.what)
+		}
+	}
+}
+
+// A node knows its own nudges, of which it needs none: it has looked by then.
+func TestR7_2ANudgeSaysWhoSentIt(t *testing.T) {
+	t.Parallel()
+	db := storagetest.New(t)
+	listener, err := db.Listen(t.Context(), storage.EventChannel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, name := range []string{"a", "b"} {
+		if err := db.Nudge(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := listener.Wait(t.Context()); err != nil || n.Payload != name || n.Channel != storage.EventChannel {
+			t.Errorf("the nudge of %s is %+v, %v", name, n, err)
 		}
 	}
 }
