@@ -105,7 +105,7 @@ func TestBenchMerge(t *testing.T) {
 func TestBenchLongTable(t *testing.T) {
 	bench.Alone(t)
 	chromium := newRenderer(t)
-	tool, err := start(Options{Workers: 1, UID: 61234}, memoryLimit)
+	tool, err := start(Options{Workers: 2, UID: 61234}, memoryLimit)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,14 +7,15 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/types"
 )
 
 const (
-	maxFont    = 16 << 20  // bytes of a font that is united with others
-	maxFonts   = 256 << 20 // of all that are looked at for one merge
-	openUnions = 4         // that the next subset may belong to
+	maxFont    = 4 << 20  // bytes of a font that is united with others, and of what becomes of them
+	maxFonts   = 64 << 20 // of all that are looked at for one merge
+	openUnions = 4        // that the next subset may belong to
 )
 
 // subsetTag stands before the name of a font of which the file holds only what it shows
@@ -27,6 +28,27 @@ type union struct {
 	members []int // numbers of streams
 }
 
+// keepsNumbers is the beginning of the Producer of files whose fonts are subsets in
+// which each glyph has the number that it has in the whole font: Chromium's. Others give
+// new ones; then what is blank in one may be visible in another that agrees in the rest.
+const keepsNumbers = "Skia/PDF"
+
+// noteFonts remembers the CIDFonts among the objects after first, if the part is one
+// whose fonts may be united.
+func (s *source) noteFonts(first int) {
+	if s.doc.Info == nil {
+		return
+	}
+	if producer, _ := s.asText(s.asDict(*s.doc.Info)["Producer"]); !strings.HasPrefix(producer, keepsNumbers) {
+		return
+	}
+	for n := first + 1; n <= s.m.last(); n++ {
+		if d, ok := s.m.objects[n-1].(types.Dict); ok && d["Subtype"] == types.Name("CIDFontType2") {
+			s.m.cidFonts = append(s.m.cidFonts, d)
+		}
+	}
+}
+
 // uniteFonts stores once what the subsets of a font have in common. Chromium
 // embeds the glyphs that a document shows, and leaves them their numbers: two
 // invoices that differ by a digit in a heading have two fonts, which agree in all that
@@ -36,11 +58,7 @@ func (m *merger) uniteFonts() {
 	users := map[int][]types.Dict{} // CIDFonts, by the number of their program
 	groups := map[string][]int{}    // programs, by the name of the font
 	var names []string
-	for _, o := range m.objects {
-		font, _ := o.(types.Dict)
-		if font["Subtype"] != types.Name("CIDFontType2") {
-			continue
-		}
+	for _, font := range m.cidFonts {
 		n, ok := m.subset(font)
 		if !ok {
 			continue

@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -73,6 +74,29 @@ func TestR4_2SubsetsOfAFontAreOneFontAndEveryPageLooksAndReadsAsBefore(t *testin
 	}
 }
 
+// Others than Chromium give glyphs new numbers, so that one font's blank can be another's letter.
+func TestR4_2OnlyFontsOfChromiumsFilesAreUnited(t *testing.T) {
+	t.Parallel()
+	chromium := newRenderer(t)
+	for producer, united := range map[string]bool{"Skia/PDF": true, "Other/PD": false} {
+		var parts []Part
+		for _, text := range []string{"abc", "bcd"} {
+			made, err := chromium.Render(t.Context(), renderer.Page{Account: "a", HTML: "<p>" + text, Settings: platen.DefaultPageSettings()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := bytes.Replace(made.Content, []byte("/Producer (Skia/PDF"), []byte("/Producer ("+producer), 1)
+			if united == bytes.Contains(file, []byte("Other")) {
+				t.Fatal("the file names no producer")
+			}
+			parts = append(parts, Part{File: file})
+		}
+		if faces, programs := fontPrograms(t, save(t, mustMerge(t, 2, parts...))); faces != 1 || (programs == 1) != united {
+			t.Errorf("of files by %s: %d faces in %d programs", producer, faces, programs)
+		}
+	}
+}
+
 // program is a font of these glyphs, by number, each so wide and of this outline.
 func program(glyphs map[int]glyph) *trueType {
 	f := &trueType{kind: 0x00010000, head: make([]byte, 54), hhea: make([]byte, 36), maxp: make([]byte, 32), shared: map[string][]byte{"prep": {1, 2, 3}}}
@@ -97,6 +121,7 @@ func withSubset(m *merger, name string, f *trueType, change func(font, descripto
 	font := types.Dict{"Type": types.Name("Font"), "Subtype": types.Name("CIDFontType2"), "BaseFont": types.Name(name), "CIDToGIDMap": types.Name("Identity"),
 		"DW": types.Integer(len(f.glyphs)), "FontDescriptor": reference(m.add(descriptor))}
 	m.add(font)
+	m.cidFonts = append(m.cidFonts, font)
 	if change != nil {
 		change(font, descriptor, file)
 	}
@@ -148,8 +173,6 @@ func TestR4_2FontsThatAreNotSubsetsOfOneStayApart(t *testing.T) {
 		{what: "a table that readers of a PDF do not use", name: other, second: shared("GSUB"), one: true},
 		{what: "other widths in the dictionary", name: other, second: program(b), one: true,
 			change: func(font, _ types.Dict, _ streamObject) { font["W"] = types.Array{} }},
-		{what: "a simple font", name: other, second: program(b),
-			change: func(font, _ types.Dict, _ streamObject) { font["Subtype"] = types.Name("TrueType") }},
 		{what: "a list of the glyphs that are there", name: other, second: program(b),
 			change: func(_, descriptor types.Dict, _ streamObject) { descriptor["CIDSet"] = reference(1) }},
 		{what: "a descriptor that is not there", name: other, second: program(b),
@@ -252,5 +275,14 @@ func TestR4_3FontsThatAreTooLargeAreNotUnited(t *testing.T) {
 	}
 	if left = 999; m.program(n, &left) != nil || left != 0 {
 		t.Errorf("one was read when %d bytes were left", left)
+	}
+	// What becomes of several is no larger than one may be.
+	third := string(make([]byte, maxFont*2/5&^1))
+	a, b, c := program(map[int]glyph{1: outlined(third)}), program(map[int]glyph{2: outlined(third)}), program(map[int]glyph{3: outlined(third)})
+	for _, f := range []*trueType{a, b, c} {
+		*f = *parseTrueType(f.file())
+	}
+	if !a.unite(b) || a.unite(c) || !a.unite(b) || a.size != 2*len(third) {
+		t.Errorf("%d bytes of outlines are in one font", a.size)
 	}
 }

@@ -47,6 +47,8 @@ type merger struct {
 	form    *form
 	layers  *layers
 	lang    types.Object
+	// cidFonts are those whose programs may be united (font.go).
+	cidFonts []types.Dict
 }
 
 // form is what the parts' interactive forms become.
@@ -213,6 +215,7 @@ func (m *merger) append(index int, p Part) (mistake *Error) {
 		return problem(Damaged, damaged+": "+s.err.Error())
 	}
 	m.unify(first)
+	s.noteFonts(first)
 	m.version = max(m.version, doc.XRefTable.Version())
 	m.secured = m.secured || doc.Encrypt != nil
 	return nil

@@ -177,7 +177,8 @@ func (t *Tool) CheckPart(ctx context.Context, file []byte) (Info, error) {
 // them; attachments; and page labels: if any part has some, parts without are
 // numbered 1, 2, 3 anew, and if none has, readers count through. Fonts, images
 // and other content that is the same, byte for byte, is stored once, but for the
-// appearance of fields. The version is the highest of the parts', at least 1.5.
+// appearance of fields; and so is what the fonts of files that Chromium wrote have
+// in common, where each holds what its file shows of one font. The version is the highest of the parts', at least 1.5.
 //
 // Nothing runs: scripts, actions at opening a file or page, additional actions,
 // actions that start programs, import or play, XFA, and annotations with 3D or

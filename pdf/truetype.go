@@ -16,6 +16,7 @@ type trueType struct {
 	head, hhea, maxp []byte
 	shared           map[string][]byte // tables that subsets of one font have in common
 	glyphs           []glyph           // by number
+	size             int               // bytes of all outlines
 }
 
 // glyph is what a font says of one of its numbers. Subsets that keep the
@@ -109,6 +110,7 @@ func parseTrueType(file []byte) *trueType {
 			return nil
 		}
 		f.glyphs[i].outline = glyf[from:to:to]
+		f.size += to - from
 		if i < metrics {
 			copy(f.glyphs[i].metrics[:], hmtx[4*i:])
 		} else { // the last advance is that of all that follow
@@ -120,7 +122,8 @@ func parseTrueType(file []byte) *trueType {
 }
 
 // unite takes the glyphs of another subset of the same font in. It is false, and
-// takes nothing, if that is not the same font: some number is another glyph.
+// takes nothing, if that is not the same font, where some number is another glyph, or
+// if both together are too large.
 func (f *trueType) unite(other *trueType) bool {
 	if f.kind != other.kind || !maps.EqualFunc(f.shared, other.shared, bytes.Equal) ||
 		!bytes.Equal(without(f.head, headMay), without(other.head, headMay)) ||
@@ -128,12 +131,23 @@ func (f *trueType) unite(other *trueType) bool {
 		!bytes.Equal(f.maxp[:4], other.maxp[:4]) {
 		return false
 	}
-	for i := range min(len(f.glyphs), len(other.glyphs)) {
-		a, b := &f.glyphs[i], &other.glyphs[i]
+	size := f.size
+	for i := range other.glyphs {
+		b := &other.glyphs[i]
+		size += len(b.outline)
+		if i >= len(f.glyphs) {
+			continue
+		}
+		a := &f.glyphs[i]
 		if a.present() && b.present() && (a.metrics != b.metrics || !sameOutline(a.outline, b.outline)) {
 			return false
 		}
+		size -= min(len(a.outline), len(b.outline))
 	}
+	if size > maxFont {
+		return false
+	}
+	f.size = size
 	f.head, f.hhea, f.maxp = bytes.Clone(f.head), bytes.Clone(f.hhea), bytes.Clone(f.maxp)
 	extend(f.head, other.head, 36, true, true)
 	extend(f.head, other.head, 38, true, true)
