@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -18,8 +19,36 @@ type Notification struct{ Channel, Payload string }
 // another one and looks for itself. Its methods may be called concurrently.
 type Listener struct {
 	listener *pq.Listener
+	wire     *wire
 	lost     context.Context // ends with the connection; its cause is why
 	closing  sync.Once
+}
+
+// wire is the connection of one listener. While pq waits for an answer it holds a lock that its
+// Close needs: for a server that stays mute, whoever gives up has to end the connection himself.
+type wire struct {
+	*connections
+	mu   sync.Mutex
+	conn net.Conn
+}
+
+// DialContext implements pq.DialerContext.
+func (w *wire) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := w.connections.DialContext(ctx, network, address)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.conn = conn
+	}
+	return conn, err
+}
+
+func (w *wire) hangUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		_ = w.conn.Close()
+	}
 }
 
 // Listen opens a connection that listens on these channels.
@@ -28,7 +57,8 @@ func (d *DB) Listen(ctx context.Context, channels ...string) (*Listener, error) 
 	lost, lose := context.WithCancelCause(context.Background())
 	// pq's own reconnecting would hide that notifications were missed, so whatever
 	// happens to the connection is reported and ends the listener.
-	l := pq.NewDialListener(d.connections, d.dsn.Reveal(), time.Minute, time.Minute, func(event pq.ListenerEventType, err error) {
+	wire := &wire{connections: d.connections}
+	l := pq.NewDialListener(wire, d.dsn.Reveal(), time.Minute, time.Minute, func(event pq.ListenerEventType, err error) {
 		switch event {
 		case pq.ListenerEventConnected:
 			up <- struct{}{}
@@ -38,7 +68,7 @@ func (d *DB) Listen(ctx context.Context, channels ...string) (*Listener, error) 
 			lose(fmt.Errorf("the listening connection was lost: %w", err))
 		}
 	})
-	listener := &Listener{listener: l, lost: lost}
+	listener := &Listener{listener: l, wire: wire, lost: lost}
 	select {
 	case <-up:
 	case <-lost.Done():
@@ -71,6 +101,7 @@ func (l *Listener) Listen(ctx context.Context, channel string) error {
 	case <-l.lost.Done():
 		return context.Cause(l.lost)
 	case <-ctx.Done():
+		l.wire.hangUp()
 		return ctx.Err()
 	}
 }
@@ -91,6 +122,7 @@ func (l *Listener) Ping(ctx context.Context) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
+		l.wire.hangUp()
 		return ctx.Err()
 	}
 }

@@ -1,7 +1,11 @@
 package storage_test
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,5 +68,72 @@ func TestR7_2ANudgeSaysWhoSentIt(t *testing.T) {
 		if n, err := listener.Wait(t.Context()); err != nil || n.Payload != name || n.Channel != storage.EventChannel {
 			t.Errorf("the nudge of %s is %+v, %v", name, n, err)
 		}
+	}
+}
+
+// Who gives up waiting for a server that takes what it is sent and answers nothing is let go at once, and may
+// close what he has.
+func TestR9_1AListenerOfAMuteServerCanBeGivenUp(t *testing.T) {
+	t.Parallel()
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls sync.WaitGroup
+	t.Cleanup(func() { server.Close(); calls.Wait() })
+	calls.Go(func() {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return
+			}
+			calls.Go(func() {
+				defer conn.Close()
+				// https://www.postgresql.org/docs/15/protocol-message-formats.html: AuthenticationOk, ReadyForQuery.
+				if _, err := conn.Write([]byte("R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I")); err == nil {
+					_, _ = io.Copy(io.Discard, conn)
+				}
+			})
+		}
+	})
+	db, err := storage.Unasked("postgres://a@" + server.Addr().String() + "/a?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, call := range []struct {
+		what string
+		do   func(ctx context.Context) error
+	}{
+		{"a new one that listens", func(ctx context.Context) error { _, err := db.Listen(ctx, "a"); return err }},
+		{"one that listens to more", func(ctx context.Context) error {
+			listener, err := db.Listen(ctx)
+			if err != nil {
+				return err
+			}
+			defer listener.Close()
+			return listener.Listen(ctx, "a")
+		}},
+		{"one that asks", func(ctx context.Context) error {
+			listener, err := db.Listen(ctx)
+			if err != nil {
+				return err
+			}
+			defer listener.Close()
+			return listener.Ping(ctx)
+		}},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ended := make(chan error, 1)
+		go func() { ended <- call.do(ctx) }()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", call.what, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s waits for ever", call.what)
+		}
+		cancel()
 	}
 }
