@@ -128,17 +128,14 @@ func (b *browser) start(o Options) error {
 	b.connection = newConnection(answersIn, commandsOut)
 	b.handle("", b.event)
 	started := make(chan error, 1)
-	go func() {
-		// The kernel sends the death signal when the thread that started it ends, and Go
-		// ends threads as it likes.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+	onThread(func() {
+		// The browser inherits how nice its thread is: another user's process could be made so by CAP_SYS_NICE only.
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, min(niceness()+nicer, 19))
 		err := b.command.Start()
 		started <- err
 		if err != nil {
 			return
 		}
-		b.yield()
 		// The zombie keeps its number, and so its group, ours until the kill is done.
 		for unix.Waitid(unix.P_PID, b.command.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		}
@@ -148,7 +145,7 @@ func (b *browser) start(o Options) error {
 		b.hangUp()
 		b.removeDir()
 		close(b.exited)
-	}()
+	})
 	err = <-started
 	commandsIn.Close()
 	answersOut.Close()
@@ -170,12 +167,31 @@ func (b *browser) start(o Options) error {
 // database and the uploads are not to wait for pages, of which more come than there are cores for.
 const nicer = 5
 
-// yield lets all that is not rendering go first (nice(2)). A browser that has only begun has one thread, from
-// which all others inherit this. Without it nothing fails, so an error is none.
-func (b *browser) yield() {
-	if own, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // 20 less the nice value, so that it is no error's
-		_ = unix.Setpriority(unix.PRIO_PGRP, b.command.Process.Pid, min(20-own+nicer, 19))
-	}
+// niceness is that of this thread (nice(2)), from -20 to 19.
+func niceness() int {
+	lack, _ := unix.Getpriority(unix.PRIO_PROCESS, 0) // of 20: the system call has it so that none is an error's
+	return 20 - lack
+}
+
+// onThread runs f on a thread of its own, which ends with it and not before: the kernel sends the death signal when
+// the thread that started a process ends, and Go ends threads as it likes. It is not the first thread of the
+// program, which never ends, and is what ps(1) shows of it.
+func onThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		defer runtime.UnlockOSThread()
+		begun := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(begun)
+			f()
+		}()
+		<-begun // on another one, since this is taken
+	}()
 }
 
 // kill ends every process of the browser. It may be called at any time.

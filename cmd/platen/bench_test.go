@@ -94,12 +94,12 @@ func (f *floorProcess) best(request floorRequest) (tabs int) {
 	for _, n := range options {
 		f.perSecond(floorRequest{HTML: request.HTML, Tabs: n, Count: 2 * n, Fresh: request.Fresh}) // warm
 		sides = append(sides, func() float64 {
-			rate, _ := f.perSecond(floorRequest{HTML: request.HTML, Tabs: n, Count: bench.Pick(request.Count, request.Count/2), Fresh: request.Fresh})
+			rate, _ := f.perSecond(floorRequest{HTML: request.HTML, Tabs: n, Count: request.Count, Fresh: request.Fresh})
 			return rate
 		})
 	}
 	most := 0.0
-	for i, rates := range bench.Interleave(bench.Pick(1, 5), sides...) {
+	for i, rates := range bench.Interleave(bench.Pick(1, 3), sides...) {
 		if rates.Median() > most {
 			tabs, most = options[i], rates.Median()
 		}
